@@ -1,0 +1,8 @@
+"""Data sets: 2-D toy densities, images and tables. Nothing here downloads unless it is asked to."""
+
+from course_flows.data import toy
+from course_flows.data.images import ImageData, load_images
+from course_flows.data.source import DataError
+from course_flows.data.tabular import TabularData, load_tabular
+
+__all__ = ["DataError", "ImageData", "TabularData", "load_images", "load_tabular", "toy"]

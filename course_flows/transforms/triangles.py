@@ -1,0 +1,31 @@
+"""Triangular matrices whose free entries are stored in a vector, and substitution with them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["pack_triangle", "solve_rows", "triangle_indices", "unpack_triangle"]
+
+
+def triangle_indices(features: int, upper: bool) -> tuple[Tensor, Tensor]:
+    """Return row and column indices of the entries strictly above (or below) the diagonal."""
+    rows, columns = torch.triu_indices(features, features, 1) if upper else torch.tril_indices(features, features, -1)
+    return rows, columns
+
+
+def pack_triangle(matrix: Tensor, *, upper: bool) -> Tensor:
+    """Return the entries strictly above (or below) the diagonal of ``(D, D)`` as ``(D(D-1)/2,)``."""
+    return matrix[triangle_indices(len(matrix), upper)]
+
+
+def unpack_triangle(values: Tensor, diagonal: Tensor, *, upper: bool) -> Tensor:
+    """Return the triangular matrix ``(D, D)`` with the given diagonal and packed entries: no parameter is idle."""
+    return diagonal.diag().index_put(triangle_indices(len(diagonal), upper), values)
+
+
+def solve_rows(matrix: Tensor, rows: Tensor, *, upper: bool, unit: bool = False) -> Tensor:
+    """Solve ``matrix @ x = row`` for each row of ``(*batch, D)`` by substitution, O(D²) a row."""
+    flat = rows.reshape(-1, rows.shape[-1])
+    solved = torch.linalg.solve_triangular(matrix.mT, flat, upper=not upper, left=False, unitriangular=unit)
+    return solved.reshape(rows.shape)

@@ -1,0 +1,95 @@
+"""The table that drives the property tests: a new transform is one line here.
+
+Each entry builds a transform in float64 with parameters that were moved away from their start (so that no
+log-determinant is zero by accident) and a batch of points of its domain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.distributions import transforms as torch_transforms
+
+from course_flows import Compose, Inverse, Transform
+from course_flows.transforms import (
+    AffineCoupling,
+    DenseLinear,
+    Diagonal,
+    LeakyReLU,
+    Logit,
+    LULinear,
+    MonotoneSpline,
+    Permutation,
+    QRLinear,
+    TorchTransform,
+    Triangular,
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    build: Callable[[], Transform]
+    event: tuple[int, ...] = (4,)
+    unit_interval: bool = False  # the domain is (0, 1)
+    keeps_volume: bool = False  # the log-determinant is 0 by design
+    smooth: bool = True
+
+    def transform(self, seed: int = 0) -> Transform:
+        torch.manual_seed(seed)
+        transform = self.build().double()
+        with torch.no_grad():
+            for p in transform.parameters():
+                p.add_(0.4 * torch.randn_like(p))
+        return transform.eval()
+
+    def points(self, *batch: int, seed: int = 1) -> Tensor:
+        x = torch.randn(*batch, *self.event, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+        return torch.sigmoid(x) if self.unit_interval else x
+
+
+def matrix(features: int = 4) -> Tensor:
+    return torch.randn(features, features, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+
+
+CASES: dict[str, Case] = {
+    "Permutation": Case(lambda: Permutation([2, 0, 3, 1]), keeps_volume=True),
+    "Permutation.reversal": Case(lambda: Permutation.reversal(4), keeps_volume=True),
+    "Permutation.random": Case(lambda: Permutation.random(4, seed=3), keeps_volume=True),
+    "Diagonal": Case(lambda: Diagonal(4)),
+    "Triangular lower": Case(lambda: Triangular(4)),
+    "Triangular upper": Case(lambda: Triangular(4, lower=False)),
+    "LULinear": Case(lambda: LULinear(4)),
+    "LULinear.from_matrix": Case(lambda: LULinear.from_matrix(matrix())),
+    "QRLinear": Case(lambda: QRLinear(4)),
+    "QRLinear 2 reflections": Case(lambda: QRLinear(4, reflections=2)),
+    "QRLinear.from_matrix": Case(lambda: QRLinear.from_matrix(matrix())),
+    "DenseLinear": Case(lambda: DenseLinear.from_matrix(matrix())),
+    "LULinear one feature": Case(lambda: LULinear(1), event=(1,)),
+    "LeakyReLU": Case(lambda: LeakyReLU(0.3), smooth=False),
+    "LeakyReLU on images": Case(lambda: LeakyReLU(0.3, event_ndim=3), event=(2, 3, 3), smooth=False),
+    "MonotoneSpline": Case(lambda: MonotoneSpline(4, bins=6, bound=2.0)),
+    "MonotoneSpline one feature": Case(lambda: MonotoneSpline(1, bins=5, bound=3.0), event=(1,)),
+    "Logit": Case(lambda: Logit(0.05), unit_interval=True),
+    "Logit alpha 0": Case(lambda: Logit(0.0), unit_interval=True),
+    "Logit on images": Case(lambda: Logit(0.01, event_ndim=3), event=(1, 2, 3), unit_interval=True),
+    "TorchTransform sigmoid": Case(lambda: TorchTransform(torch_transforms.SigmoidTransform())),
+    "TorchTransform decreasing": Case(
+        lambda: TorchTransform(torch_transforms.AffineTransform(0.5, -2.0)),
+    ),
+    "AffineCoupling": Case(lambda: AffineCoupling.mlp(4, hidden=(8,))),
+    "AffineCoupling flip, odd": Case(lambda: AffineCoupling.mlp(5, hidden=(8,), flip=True), event=(5,)),
+    "AffineCoupling interleaved": Case(
+        lambda: AffineCoupling(torch.tensor([True, False, True, False]), torch.nn.Linear(2, 4))
+    ),
+    "Inverse": Case(lambda: Inverse(LULinear(4))),
+    "Compose": Case(
+        lambda: Compose(
+            Diagonal(4), AffineCoupling.mlp(4, (8,)), Permutation.reversal(4), LeakyReLU(0.5), MonotoneSpline(4, 3, 2.0)
+        ),
+        smooth=False,
+    ),
+    "Compose scalars": Case(lambda: Compose(LeakyReLU(0.5, event_ndim=0), Diagonal(4)), smooth=False),
+}
