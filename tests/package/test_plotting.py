@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -30,7 +32,7 @@ def test_neighboring_lines_differ_in_gray_or_dash():
     styles = list(plt.rcParams["axes.prop_cycle"])
     assert len({str(s["linestyle"]) for s in styles}) == len(styles)
     assert len({s["color"] for s in styles}) == len(styles)
-    for a, b in zip(styles[:-1], styles[1:]):
+    for a, b in pairwise(styles):
         assert abs(luminance(a["color"]) - luminance(b["color"])) > 0.02
 
 
@@ -39,7 +41,7 @@ def test_density_is_painted_where_it_is():
     mesh = plotting.show_density_2d(ax, lambda x: -(x - torch.tensor([1.0, -2.0])).square().sum(-1), resolution=61)
     values = np.asarray(mesh.get_array())
     row, column = np.unravel_index(values.argmax(), values.shape)
-    assert mesh.get_coordinates()[row, column] == pytest.approx([1.0, -2.0])
+    assert mesh.get_coordinates()[row, column].tolist() == pytest.approx([1.0, -2.0])
     assert values.max() == pytest.approx(1.0)
 
 

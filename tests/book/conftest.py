@@ -1,0 +1,60 @@
+"""What the tests of the book share: its pages, the built site, a browser."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from booksite import HTML, ROOT, Visitor, find_chromium, launch, pages_of_toc
+from playwright.sync_api import Browser, sync_playwright
+
+sys.path.insert(0, str(ROOT / "book" / "_ext"))
+
+from fingerprint import book_key  # noqa: E402  (found through the line above)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run every test that asks for `page` once for each page of the book."""
+    if "page" in metafunc.fixturenames:
+        metafunc.parametrize("page", pages_of_toc(), scope="module")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def html() -> Path:
+    """The built site; a missing or outdated one is an error, since its tests would say nothing about the sources."""
+    stamp = ROOT / "_build" / "book.key"
+    if not stamp.is_file() or stamp.read_text(encoding="utf-8") != book_key(ROOT):
+        pytest.fail("the built book is missing or older than its sources: run `make book` first", pytrace=False)
+    return HTML
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium."""
+    path = find_chromium()
+    if path is None:
+        pytest.fail("no Chromium found: run `make system`, or set COURSE_FLOWS_CHROMIUM to its path", pytrace=False)
+    with sync_playwright() as playwright:
+        browser = launch(playwright, path)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def visit(page: str, html: Path, browser: Browser) -> Iterator[Visitor]:
+    """One page of the book opened from disk, its formulas set."""
+    visitor = Visitor(browser, color_scheme="light")
+    visitor.page.goto((html / f"{page}.html").as_uri())
+    if visitor.page.locator(".math").count():
+        visitor.page.wait_for_function("() => window.MathJax && MathJax.startup && MathJax.startup.promise")
+        visitor.page.evaluate("() => MathJax.startup.promise.then(() => null)")
+    yield visitor
+    visitor.context.close()

@@ -1,0 +1,89 @@
+"""What `make` says when something is missing, and that the README names only targets that there are."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+TOOLS = ("bash", "dirname", "cut", "id", "grep", "git")
+
+
+@pytest.fixture
+def bare_path(tmp_path):
+    """Return a folder for PATH that holds only the few tools the scripts start with."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for tool in TOOLS:
+        found = next(Path(part, tool) for part in os.environ["PATH"].split(":") if Path(part, tool).exists())
+        (folder / tool).symlink_to(found)
+    return folder
+
+
+def program(folder: Path, name: str, text: str) -> None:
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    (folder / name).chmod(0o755)
+
+
+def run(script: Path, path: Path) -> tuple[int, str]:
+    environment = {"PATH": str(path), "HOME": str(path)}
+    done = subprocess.run(["bash", str(script)], env=environment, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("python", "words"),
+    [
+        (None, "python3 is missing"),
+        ('case "$*" in -V) echo Python 3.8.1;; *version_info*) exit 1;; esac', "Python 3.10 or newer is needed and python3 is 3.8.1"),
+        ('case "$*" in *ensurepip*) exit 1;; esac', "python3 has no venv module"),
+    ],
+)
+def test_setup_says_in_one_sentence_what_is_missing(root, bare_path, python, words):
+    if python:
+        program(bare_path, "python3", python)
+    status, printed = run(root / ".ci" / "env", bare_path)
+    assert status == 1
+    assert words in printed
+    assert len(printed.strip().splitlines()) == 1
+
+
+def test_setup_asks_for_git(root, bare_path):
+    (bare_path / "git").unlink()
+    status, printed = run(root / ".ci" / "env", bare_path)
+    assert status == 1
+    assert "git is missing" in printed
+
+
+def test_packages_that_may_not_be_installed_are_named_in_one_line(root, bare_path):
+    program(bare_path, "id", "echo 1000")
+    program(bare_path, "apt-get", "exit 1")
+    program(bare_path, "ldconfig", "echo libc.so.6")
+    status, printed = run(root / ".ci" / "install-debian", bare_path)
+    assert status == 1
+    assert printed.strip().endswith("sudo apt-get install -y chromium bubblewrap libseccomp2")
+    assert len(printed.strip().splitlines()) == 1
+
+
+def test_packages_are_installed_where_that_is_allowed(root, bare_path):
+    program(bare_path, "id", "echo 1000")
+    program(bare_path, "sudo", 'if [ "$1" = -n ]; then exit 0; fi; exec "$@"')
+    program(bare_path, "apt-get", 'echo "apt-get $*"')
+    program(bare_path, "chromium", "true")
+    program(bare_path, "ldconfig", "echo libseccomp.so.2")
+    status, printed = run(root / ".ci" / "install-debian", bare_path)
+    assert status == 0
+    assert "apt-get -qq install -y --no-install-recommends bubblewrap" in printed
+    program(bare_path, "bwrap", "true")
+    assert run(root / ".ci" / "install-debian", bare_path) == (0, "")
+
+
+def test_targets_of_the_readme_exist(root):
+    named = set(re.findall(r"\bmake ([a-z-]+)", (root / "README.md").read_text(encoding="utf-8")))
+    makefile = (root / "Makefile").read_text(encoding="utf-8")
+    assert named >= {"book", "test", "check", "lab", "grade"}
+    assert named - set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE)) == set()
