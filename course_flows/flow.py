@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from course_flows.distributions import Base
-from course_flows.transforms.base import Transform, has_values
+from course_flows.transforms.base import Transform, has_values, sum_event
 
 __all__ = ["Flow", "FlowDistribution"]
 
@@ -63,7 +63,7 @@ class Flow(nn.Module):
         Raises ValueError where the shape is not that of the flow's points, the dtype is not a floating one, or a
         number is NaN or infinite.
         """
-        self._check(x, "log_prob")
+        self.check_points(x, "log_prob")
         z, log_det = self.transform(x, context)
         return self.base.log_prob(z, context) + self._per_point(log_det)
 
@@ -73,12 +73,12 @@ class Flow(nn.Module):
 
     def encode(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the latent ``z = f(x)``; `decode` undoes it."""
-        self._check(x, "encode")
+        self.check_points(x, "encode")
         return self.transform(x, context)[0]
 
     def decode(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the data point ``x = f⁻¹(z)``; `encode` undoes it."""
-        self._check(z, "decode")
+        self.check_points(z, "decode")
         return self.transform.inverse(z, context)[0]
 
     @torch.no_grad()
@@ -103,10 +103,10 @@ class Flow(nn.Module):
         return FlowDistribution(self, context)
 
     def _per_point(self, log_det: Tensor) -> Tensor:
-        extra = len(self.event_shape) - self.transform.event_ndim
-        return log_det.sum(dim=tuple(range(-extra, 0))) if extra else log_det
+        return sum_event(log_det, len(self.event_shape) - self.transform.event_ndim)
 
-    def _check(self, x: Tensor, method: str) -> None:
+    def check_points(self, x: Tensor, method: str) -> None:
+        """Raise ValueError, naming `method`, unless ``x`` holds finite points ``(*batch, *event)`` of this flow."""
         ndim = len(self.event_shape)
         if x.dim() < ndim or x.shape[x.dim() - ndim :] != self.event_shape:
             expected = ", ".join(map(str, ("*batch", *self.event_shape)))

@@ -37,6 +37,7 @@ def fit(
     validation: Tensor | None = None,
     validate_every: int = 50,
     context: Tensor | None = None,
+    validation_context: Tensor | None = None,
     seed: int = 0,
 ) -> History:
     r"""Minimize :math:`-\frac1N \sum_n \log p(x_n)` with Adam, in place; return the curve.
@@ -48,13 +49,13 @@ def fit(
         batch_size: points a step, drawn without replacement until all were used; all of them if None.
         lr: largest learning rate; it falls to zero along a half cosine.
         validation: points ``(M, *event)`` whose likelihood is recorded every `validate_every` steps.
-        context: one row for each point of `data`.
+        context, validation_context: one row for each point of `data` and of `validation`.
         seed: of the order of the batches.
 
     Raises ValueError where the data have the wrong shape or are not finite, RuntimeError (naming the step) where
     the likelihood stops being finite.
     """
-    flow._check(data, "fit")
+    flow.check_points(data, "fit")
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(flow.parameters(), lr=lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -80,15 +81,15 @@ def fit(
         history.train_nll.append(loss.item())
         if validation is not None and (step % validate_every == 0 or step == steps - 1):
             history.validation_steps.append(step)
-            history.validation_nll.append(_mean_nll(flow, validation))
+            history.validation_nll.append(_mean_nll(flow, validation, validation_context))
     flow.eval()
     return history
 
 
 @torch.no_grad()
-def _mean_nll(flow: Flow, points: Tensor) -> float:
+def _mean_nll(flow: Flow, points: Tensor, context: Tensor | None) -> float:
     training = flow.training
     flow.eval()
-    nll = -flow.log_prob(points).mean().item()
+    nll = -flow.log_prob(points, context).mean().item()
     flow.train(training)
     return nll

@@ -79,13 +79,15 @@ def bits_per_dim(
     dimensions = modelled if real_pixels is None else real_pixels
     if not 1 <= dimensions <= modelled:
         raise ValueError(f"expected 1 to {modelled} real pixels, found {dimensions}")
-    reference = next(flow.parameters(), next(flow.buffers(), torch.zeros(())))
     training = flow.training
     flow.eval()
     nats = []
     for batch in images.split(batch_size):
         log_p = torch.stack(
-            [flow.log_prob(dequantize(batch, levels, generator, reference.dtype)).double() for _ in range(samples)]
+            [
+                flow.log_prob(dequantize(batch, levels, generator, flow.base.anchor.dtype)).double()
+                for _ in range(samples)
+            ]
         )
         nats.append(log_p.logsumexp(dim=0) - math.log(samples) - modelled * math.log(levels))
     flow.train(training)

@@ -56,6 +56,19 @@ def couple_inverse(h):
     return torch.cat([first, (rest - torch.sin(first)) * (-log_scale).exp()], dim=1), -log_scale.sum(dim=1)
 """
 
+# Calls a function of the notebook twice with the very same arguments; returns the second answer.
+TWICE = """
+import sys
+
+class Twice:
+    def call(self, name, *args):
+        function = getattr(sys.modules["__main__"], name)
+        function(*args)
+        return function(*args)
+
+twice = Twice()
+"""
+
 # Maps for the autograd task: they mix all numbers of a point and treat the points one by one.
 MAPS = """
 def flat(x):
@@ -494,20 +507,229 @@ def test_composition_gradients(student, rng):
     assert_close(found, expected[:, 0], 1e-5, what="the gradient of log p(x)")
 
 
-@property_of("composition", "The lists that are handed in stay as they are, so a second call gives the same answer.")
+@property_of("composition", "The list that is handed in stays as it is, so a second call gives the same answer.")
 def test_composition_leaves_lists_alone(student, rng):
     base = student.define(BASE, "base")
-    names = ("scale", "bend", "couple")
-    points, log_p = generate(0.5 * randn(rng, 5, 3), names)
     twice = student.define(TWICE, "twice")
-    for name, start in (("composed_log_density", points[-1]), ("log_densities_along", points[0])):
-        inverse = name == "composed_log_density"
-        functions = inverses_of(student, names) if inverse else handles(student, names)
-        student_function = student.define(FUNCTION.replace("NAME", name), "function")
-        returns = tensor(5) if inverse else (tensor(5, 3), tensor(4, 5))
-        run = student.define(CALL, "call")
-        found = run(twice, returns=returns) if False else None
-    assert found is None or log_p is not None
+    points, log_p = generate(0.5 * randn(rng, 5, 3), NAMES)
+    inverses, steps = inverses_of(student, NAMES), handles(student, NAMES)
+    found = twice.call("composed_log_density", points[-1], inverses, base, returns=tensor(5))
+    assert_close(found, log_p[-1], 1e-8, what="the second answer")
+    x, found = twice.call("log_densities_along", points[0], steps, base, returns=(tensor(5, 3), tensor(4, 5)))
+    assert_close(x, points[-1], 1e-8, what="the second final point")
+    assert_close(found, log_p, 1e-8, what="the second table of log-densities")
 
 
 # Task 4: log-abs-det
+
+
+def log_abs_det(student, fn, x, finite=True):
+    return student.log_abs_det(fn, x, returns=tensor(len(x), dtype=x.dtype, finite=finite))
+
+
+@property_of(
+    "log-abs-det",
+    "The result is log|det J| of the whole Jacobian at each point, with all entries off the diagonal.",
+    hint_link=CHAPTER,
+)
+def test_autograd_value(student, rng):
+    for name, dimension in (("mix", 2), ("mix", 3), ("mix", 7), ("mirror", 4)):
+        x = 0.7 * randn(rng, 5, dimension)
+        found = log_abs_det(student, student.define(MAPS, name), x)
+        assert_close(found, finite_difference_log_det(here(MAPS)[name], x, rng), 1e-5, what="log|det J|")
+
+
+@property_of("log-abs-det", "Every shear keeps volume, so two shears in a row have log|det J| = 0.", hint_link=CHAPTER)
+def test_autograd_volume_preserving(student, rng):
+    swirl = student.define(MAPS, "swirl")
+    for dimension in (2, 5):
+        found = log_abs_det(student, swirl, randn(rng, 6, dimension))
+        assert_close(found, torch.zeros(6, dtype=torch.float64), 1e-9, what="log|det J|")
+
+
+@property_of("log-abs-det", "A map that reverses orientation has a negative determinant: its absolute value counts.")
+def test_autograd_orientation(student, rng):
+    reverse = student.define(MAPS, "reverse")
+    for dimension in (2, 3):
+        found = log_abs_det(student, reverse, randn(rng, 4, dimension))
+        assert_close(found, torch.full((4,), dimension * math.log(1.5), dtype=torch.float64), 1e-9, what="log|det J|")
+
+
+@property_of("log-abs-det", "In one dimension log|det J| is the logarithm of the absolute slope.", hint_link=CHAPTER)
+def test_autograd_one_dimension(student, rng):
+    x = 0.5 + torch.rand(5, 1, generator=rng, dtype=torch.float64)
+    for sign in (1.0, -1.0):
+        found = log_abs_det(student, student.define(MAPS, "cube"), sign * x)
+        assert_close(found, (3 * x[:, 0] ** 2).log(), 1e-9, what="log|det J|")
+
+
+@property_of("log-abs-det", "A point may have any shape: all of its numbers together form one vector with D entries.")
+def test_autograd_event_shapes(student, rng):
+    mix = student.define(MAPS, "mix")
+    for event in ((2, 3), (2, 1, 2), (1, 1, 1)):
+        x = 0.7 * randn(rng, 3, *event)
+        found = log_abs_det(student, mix, x)
+        expected = finite_difference_log_det(here(MAPS)["mix"], x.reshape(3, -1), rng)
+        assert_close(found, expected, 1e-5, what="log|det J|")
+
+
+@property_of("log-abs-det", "A determinant may leave the range of floating point numbers; its logarithm does not.")
+def test_autograd_range(student, rng):
+    for name, size in (("tiny", 1e-9), ("huge", 1e9)):
+        found = log_abs_det(student, student.define(MAPS, name), randn(rng, 2, 60))
+        assert_close(found, torch.full((2,), 60 * math.log(size), dtype=torch.float64), 1e-6, what="log|det J|")
+
+
+@property_of("log-abs-det", "Where the Jacobian is singular, log|det J| is minus infinity, and only there.")
+def test_autograd_singular(student, rng):
+    x = torch.tensor([[0.5, -1.0], [0.0, 2.0], [-1.5, 0.25]], dtype=torch.float64)
+    found = log_abs_det(student, student.define(MAPS, "cube"), x, finite=False)
+    assert_close(found, (3 * x**2).log().sum(dim=1), 1e-9, what="log|det J|")
+    found = log_abs_det(student, student.define(MAPS, "onto_a_line"), randn(rng, 3, 2), finite=False)
+    assert_close(found, torch.full((3,), -math.inf, dtype=torch.float64), 0.0, what="log|det J| of a singular map")
+
+
+@property_of("log-abs-det", "There is one number for each point, and it does not depend on the other points of the batch.")
+def test_autograd_batch(student, rng):
+    mix = student.define(MAPS, "mix")
+    x = 0.7 * randn(rng, 9, 3)
+
+    def call(points):
+        return log_abs_det(student, mix, points)
+
+    assert_close(shuffled(call, x, rng), call(x), 1e-9)
+    assert_close(call(x[:1]), call(x)[:1], 1e-9, what="the result for a single point")
+
+
+@property_of("log-abs-det", "The result has the dtype of the points: float32 stays float32.")
+def test_autograd_single_precision(student, rng):
+    mix = student.define(MAPS, "mix")
+    x = 0.7 * randn(rng, 5, 3)
+    assert_close(log_abs_det(student, mix, x.float()), log_abs_det(student, mix, x).float(), 1e-3)
+
+
+@property_of("log-abs-det", "The log-determinant can be differentiated with respect to the points, as a loss needs it.")
+def test_autograd_gradient(student, rng):
+    mix = student.define(MAPS, "mix")
+    x = 0.7 * randn(rng, 4, 3)
+    found = student.input_gradient("log_abs_det", mix, x, wrt=1, returns=tensor(4, 3))
+    expected = finite_difference_jacobian(lambda p: log_abs_det(student, mix, p), x, rng)
+    assert_close(found, expected[:, 0], 1e-5, what="the gradient")
+
+
+# Task 5: bits-per-dim
+
+
+def bits_per_dim(student, log_density, *args):
+    returns = tensor(log_density.shape[1], dtype=log_density.dtype)
+    return student.bits_per_dim(log_density, *args, returns=returns)
+
+
+@property_of("bits-per-dim", "Level n with noise u lands in the n-th of as many equal cells as there are levels.")
+def test_dequantize_cells(student, rng):
+    for levels, low, high, shape in ((256, 0.0, 1.0, (3, 5)), (17, -1.0, 1.0, (2, 1, 4, 4)), (2, 0.5, 3.5, (6,))):
+        images = torch.randint(0, levels, shape, generator=rng)
+        noise = torch.rand(shape, generator=rng, dtype=torch.float64)
+        found = student.dequantize(images, noise, levels, low, high, returns=tensor(*shape))
+        cells = (found - low) / (high - low) * levels
+        assert_close(cells, images + noise, 1e-9, what="the position in units of cells")
+
+
+@property_of("bits-per-dim", "Any integer dtype will do, up to the brightest pixel, and the result has the noise's dtype.")
+def test_dequantize_dtypes(student, rng):
+    values = torch.tensor([[0, 1, 127], [128, 254, 255]])
+    noise = torch.rand(2, 3, generator=rng, dtype=torch.float64)
+    expected = -1 + 2 * (values + noise) / 256
+    for integers in (torch.uint8, torch.int16, torch.int64):
+        for floats, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-12)):
+            found = student.dequantize(
+                values.to(integers), noise.to(floats), 256, -1.0, 1.0, returns=tensor(2, 3, dtype=floats)
+            )
+            assert_close(found, expected.to(floats), tolerance)
+
+
+@property_of(
+    "bits-per-dim",
+    "A density that is uniform on the whole interval costs log2(levels) bits for each pixel, on any interval.",
+    hint_link=CHAPTER,
+)
+def test_bits_of_uniform(student, rng):
+    for dimensions, levels, low, high in ((784, 256, 0.0, 1.0), (64, 17, -1.0, 1.0), (3, 2, 0.0, 10.0), (1, 256, -3.0, 0.5)):
+        log_density = torch.full((4, 3), -dimensions * math.log(high - low), dtype=torch.float64)
+        found = bits_per_dim(student, log_density, dimensions, levels, low, high)
+        assert_close(found, torch.full((3,), math.log2(levels), dtype=torch.float64), 1e-9)
+
+
+@property_of(
+    "bits-per-dim",
+    "The probabilities 2^(-bits · D) of all images add up to 1, for every density on the interval.",
+    hint_link=CHAPTER,
+)
+def test_bits_total_probability(student, rng):
+    levels, low, high, draws = 5, -2.0, 1.5, 40
+    images = torch.cartesian_prod(torch.arange(levels), torch.arange(levels))
+    grid = (torch.arange(draws, dtype=torch.float64) + 0.5) / draws
+    noise = torch.cartesian_prod(grid, grid)
+    shape = (len(noise), len(images), 2)
+    pixels, spread = images.expand(shape).contiguous(), noise[:, None].expand(shape).contiguous()
+    y = student.dequantize(pixels, spread, levels, low, high, returns=tensor(*shape))
+    t = math.pi * (y - low) / (high - low)
+    log_density = (1 + 0.9 * torch.cos(t[..., 0]) * torch.cos(t[..., 1])).log() - 2 * math.log(high - low)
+    bits = bits_per_dim(student, log_density, 2, levels, low, high)
+    total = float((-2 * bits * math.log(2)).exp().sum())
+    if not abs(total - 1) <= 1e-6:
+        raise PropertyError(f"the probabilities of all images add up to {total:.4g}")
+
+
+@property_of(
+    "bits-per-dim",
+    "With several draws the densities are averaged, not their logarithms, and the number of draws cancels when all agree.",
+)
+def test_bits_average_of_densities(student, rng):
+    log_density = 2 * randn(rng, 6, 4)
+    found = bits_per_dim(student, log_density, 3, 256, 0.0, 1.0)
+    expected = 8 - log_density.exp().mean(dim=0).log() / (3 * math.log(2))
+    assert_close(found, expected, 1e-9)
+    one = bits_per_dim(student, log_density[:1], 3, 256, 0.0, 1.0)
+    many = bits_per_dim(student, log_density[:1].repeat(9, 1), 3, 256, 0.0, 1.0)
+    assert_close(many, one, 1e-9, what="the result for equal draws")
+
+
+@property_of("bits-per-dim", "Thousands of nats, of either sign, are ordinary for an image and must not overflow.")
+def test_bits_extreme(student, rng):
+    draws = randn(rng, 3, 4)
+    for dtype, tolerance in ((torch.float64, 1e-9), (torch.float32, 1e-3)):
+        for shift in (-20000.0, 20000.0):
+            found = bits_per_dim(student, (draws + shift).to(dtype), 3072, 256, 0.0, 1.0)
+            expected = 8 - (draws.exp().mean(dim=0).log() + shift) / (3072 * math.log(2))
+            assert_close(found, expected.to(dtype), tolerance)
+
+
+@property_of("bits-per-dim", "A model that gives c nats more to an image saves c / (D log 2) bits for each of its pixels.")
+def test_bits_of_better_model(student, rng):
+    log_density = randn(rng, 2, 5)
+    better = bits_per_dim(student, log_density + 3.0, 12, 256, -1.0, 1.0)
+    worse = bits_per_dim(student, log_density, 12, 256, -1.0, 1.0)
+    expected = torch.full((5,), 3 / (12 * math.log(2)), dtype=torch.float64)
+    assert_close(worse - better, expected, 1e-9, what="the saving")
+
+
+@property_of("bits-per-dim", "Every image has its own number, which does not depend on the other images.")
+def test_bits_batch(student, rng):
+    log_density = 5 * randn(rng, 9, 3)
+
+    def call(images):
+        return bits_per_dim(student, images.T.contiguous(), 10, 17, 0.0, 1.0)
+
+    assert_close(shuffled(call, log_density, rng), call(log_density), 1e-9)
+    assert_close(call(log_density[:1]), call(log_density)[:1], 1e-9, what="the result for a single image")
+
+
+@property_of("bits-per-dim", "Gradients flow from the bits to the log-densities, and from the noisy pixels to the noise.")
+def test_bits_gradient(student, rng):
+    log_density = randn(rng, 3, 4)
+    found = student.input_gradient("bits_per_dim", log_density, 6, 256, 0.0, 1.0, returns=tensor(3, 4))
+    assert_close(found, -log_density.softmax(dim=0) / (6 * math.log(2)), 1e-9, what="the gradient of the bits")
+    images, noise = torch.tensor([[0, 3]]), torch.rand(1, 2, generator=rng, dtype=torch.float64)
+    found = student.input_gradient("dequantize", images, noise, 4, -1.0, 1.0, wrt=1, returns=tensor(1, 2))
+    assert_close(found, torch.full((1, 2), 0.5, dtype=torch.float64), 1e-12, what="the gradient of the noisy pixels")
