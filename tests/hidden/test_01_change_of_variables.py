@@ -19,6 +19,9 @@ from course_flows.grading.suite import (
 
 CHAPTER = "ch-change-of-variables"
 
+# Wide enough for an answer in float64 whose constants were rounded to float32; mistakes are off by far more.
+TOLERANCE = 1e-5
+
 # A base that is neither normal nor a product: z_i, shifted by a function of z_{i-1}, is logistic.
 BASE = """
 def base(z):
@@ -56,15 +59,14 @@ def couple_inverse(h):
     return torch.cat([first, (rest - torch.sin(first)) * (-log_scale).exp()], dim=1), -log_scale.sum(dim=1)
 """
 
-# Calls a function of the notebook twice with the very same arguments; returns the second answer.
+# Calls a function of the notebook twice with the very same arguments; returns both answers.
 TWICE = """
 import sys
 
 class Twice:
     def call(self, name, *args):
         function = getattr(sys.modules["__main__"], name)
-        function(*args)
-        return function(*args)
+        return function(*args), function(*args)
 
 twice = Twice()
 """
@@ -141,7 +143,7 @@ def test_affine_value(student, rng):
         a, b = scale_of_either_sign(rng, dimension), randn(rng, dimension)
         z = randn(rng, 6, dimension)
         found = student.affine_log_density(a * z + b, a, b, base, returns=tensor(6))
-        assert_close(found, here(BASE)["base"](z) - a.abs().log().sum(), 1e-10)
+        assert_close(found, here(BASE)["base"](z) - a.abs().log().sum(), TOLERANCE)
 
 
 @property_of(
@@ -154,7 +156,7 @@ def test_affine_decreasing(student, rng):
     a, b = torch.tensor([-1.7], dtype=torch.float64), randn(rng, 1)
     z = randn(rng, 5, 1)
     found = student.affine_log_density(a * z + b, a, b, base, returns=tensor(5))
-    assert_close(found, here(BASE)["base"](z) - math.log(1.7), 1e-10)
+    assert_close(found, here(BASE)["base"](z) - math.log(1.7), TOLERANCE)
 
 
 @property_of("affine-density", "A density has total mass 1.", hint_link=CHAPTER)
@@ -179,8 +181,8 @@ def test_affine_batch(student, rng):
     def log_density(points):
         return student.affine_log_density(points, a, b, base, returns=tensor(len(points)))
 
-    assert_close(shuffled(log_density, x, rng), log_density(x), 1e-10)
-    assert_close(log_density(x[:1]), log_density(x)[:1], 1e-10)
+    assert_close(shuffled(log_density, x, rng), log_density(x), TOLERANCE)
+    assert_close(log_density(x[:1]), log_density(x)[:1], TOLERANCE)
 
 
 @property_of(
@@ -194,28 +196,48 @@ def test_affine_many_coordinates(student, rng):
         a = size * scale_of_either_sign(rng, 700)
         b, z = randn(rng, 700), randn(rng, 2, 700)
         found = student.affine_log_density(a * z + b, a, b, base, returns=tensor(2))
-        assert_close(found, here(BASE)["base"](z) - a.abs().log().sum(), 1e-6)
+        assert_close(found, here(BASE)["base"](z) - a.abs().log().sum(), TOLERANCE)
 
 
-@property_of("affine-density", "The result has the dtype of the data: float32 stays float32.")
+@property_of(
+    "affine-density", "The result has the dtype of the data: float32 gives the numbers of float64 up to rounding."
+)
 def test_affine_single_precision(student, rng):
     base = student.define(BASE, "base")
     a, b, z = scale_of_either_sign(rng, 3), randn(rng, 3), randn(rng, 6, 3)
-    x, a32, b32 = (a * z + b).float(), a.float(), b.float()
-    found = student.affine_log_density(x, a32, b32, base, returns=tensor(6, dtype=torch.float32))
-    assert_close(found, (here(BASE)["base"](z) - a.abs().log().sum()).float(), 1e-4)
+    x = a * z + b
+    wide = student.affine_log_density(x, a, b, base, returns=tensor(6))
+    narrow = student.affine_log_density(x.float(), a.float(), b.float(), base, returns=tensor(6, dtype=torch.float32))
+    assert_close(narrow, wide.float(), 1e-4)
 
 
 @property_of("affine-density", "Gradients flow to the data and to the scales, so that the scales can be trained.")
 def test_affine_gradients(student, rng):
     base = student.define(BASE, "base")
     a, b, x = scale_of_either_sign(rng, 3), randn(rng, 3), randn(rng, 4, 3)
-    inputs = [t.clone().requires_grad_(True) for t in (x, a)]
-    value = here(BASE)["base"]((inputs[0] - b) / inputs[1]).sum() - 4 * inputs[1].abs().log().sum()
-    expected = torch.autograd.grad(value, inputs)
-    for wrt, shape in ((0, (4, 3)), (1, (3,))):
-        found = student.input_gradient("affine_log_density", x, a, b, base, wrt=wrt, returns=tensor(*shape))
-        assert_close(found, expected[wrt], 1e-8, what="the gradient")
+
+    def of_data(points):
+        return student.affine_log_density(points, a, b, base, returns=tensor(len(points)))
+
+    def of_scales(rows):
+        values = [student.affine_log_density(x, row, b, base, returns=tensor(4)).sum() for row in rows]
+        return torch.stack(values)
+
+    found = student.input_gradient("affine_log_density", x, a, b, base, returns=tensor(4, 3))
+    expected = finite_difference_jacobian(of_data, x, rng)[:, 0]
+    assert_close(found, expected, TOLERANCE, what="the gradient for the data")
+    found = student.input_gradient("affine_log_density", x, a, b, base, wrt=1, returns=tensor(3))
+    expected = finite_difference_jacobian(of_scales, a[None], rng, step=1e-3)[0, 0]
+    assert_close(found, expected, TOLERANCE, what="the gradient for the scales")
+
+
+@property_of("affine-density", "The data that is handed in stays as it is, so a second call gives the same answer.")
+def test_affine_leaves_data_alone(student, rng):
+    base = student.define(BASE, "base")
+    twice = student.define(TWICE, "twice")
+    a, b, x = scale_of_either_sign(rng, 3), randn(rng, 3), randn(rng, 5, 3)
+    first, second = twice.call("affine_log_density", x, a, b, base, returns=(tensor(5), tensor(5)))
+    assert_close(second, first, TOLERANCE, what="the answer to the second call")
 
 
 @property_of("affine-density", "A scale of zero leaves no density: ValueError says so.", hint_link=CHAPTER)
@@ -245,13 +267,15 @@ def logit_inverse(student, z, low, high, alpha, dtype=torch.float64):
     return student.logit_inverse(z, low, high, alpha, returns=returns)
 
 
-@property_of("logit", "The forward map squashes the interval to [α, 1 − α] and then takes the logit.", hint_link=CHAPTER)
+@property_of(
+    "logit", "The forward map squashes the interval to [α, 1 − α] and then takes the logit.", hint_link=CHAPTER
+)
 def test_logit_forward_value(student, rng):
     for dimension, low, high, alpha in ((1, 0.0, 1.0, 0.05), (4, -3.0, 1.5, 0.2), (2, 10.0, 265.0, 1e-3)):
         x = uniform(rng, low, high, 5, dimension)
         z, _ = logit_forward(student, x, low, high, alpha)
         s = alpha + (1 - 2 * alpha) * (x - low) / (high - low)
-        assert_close(torch.sigmoid(z), s, 1e-10, what="the sigmoid of the latent point")
+        assert_close(torch.sigmoid(z), s, TOLERANCE, what="the sigmoid of the latent point")
 
 
 @property_of(
@@ -263,11 +287,11 @@ def test_logit_inverse_value(student, rng):
     for dimension, low, high, alpha in ((1, 0.0, 1.0, 0.05), (4, -3.0, 1.5, 0.2)):
         x = uniform(rng, low, high, 5, dimension)
         back, _ = logit_inverse(student, logit_forward(student, x, low, high, alpha)[0], low, high, alpha)
-        assert_close(back, x, 1e-10, what="the point that went forth and back")
+        assert_close(back, x, TOLERANCE, what="the point that went forth and back")
         z = 4 * randn(rng, 6, dimension)
         found, _ = logit_inverse(student, z, low, high, alpha)
         expected = low + (high - low) * (torch.sigmoid(z) - alpha) / (1 - 2 * alpha)
-        assert_close(found, expected, 1e-10, what="the data point")
+        assert_close(found, expected, TOLERANCE, what="the data point")
 
 
 @property_of(
@@ -284,7 +308,7 @@ def test_logit_forward_log_det(student, rng):
         expected = finite_difference_log_det(
             lambda p, low=low, high=high, alpha=alpha: logit_forward(student, p, low, high, alpha)[0], x, rng
         )
-        assert_close(found, expected, 1e-6, what="the log-determinant")
+        assert_close(found, expected, TOLERANCE, what="the log-determinant")
 
 
 @property_of(
@@ -299,19 +323,21 @@ def test_logit_inverse_log_det(student, rng):
         expected = finite_difference_log_det(
             lambda p, low=low, high=high, alpha=alpha: logit_inverse(student, p, low, high, alpha)[0], z, rng
         )
-        assert_close(found, expected, 1e-6, what="the log-determinant")
+        assert_close(found, expected, TOLERANCE, what="the log-determinant")
 
 
 @property_of("logit", "With α > 0 the end points of the interval have finite images and log-determinants.")
 def test_logit_end_points(student, rng):
-    for low, high, alpha in ((0.0, 1.0, 1e-6), (-2.0, 6.0, 0.05)):
+    for low, high, alpha in ((0.0, 1.0, 0.01), (-2.0, 6.0, 0.05)):
         x = torch.tensor([[low, high], [high, low]], dtype=torch.float64)
         z, log_det = logit_forward(student, x, low, high, alpha)
         end = math.log((1 - alpha) / alpha)
-        assert_close(z, torch.tensor([[-end, end], [end, -end]], dtype=torch.float64), 1e-6, what="the image of the ends")
+        assert_close(
+            z, torch.tensor([[-end, end], [end, -end]], dtype=torch.float64), TOLERANCE, what="the image of the ends"
+        )
         slope = math.log((1 - 2 * alpha) / (high - low)) - math.log(alpha) - math.log(1 - alpha)
         expected = torch.full((2,), 2 * slope, dtype=torch.float64)
-        assert_close(log_det, expected, 1e-6, what="the log-determinant at the ends")
+        assert_close(log_det, expected, TOLERANCE, what="the log-determinant at the ends")
 
 
 @property_of(
@@ -325,7 +351,7 @@ def test_logit_makes_logistic_uniform(student, rng):
     z, log_det = logit_forward(student, x, low, high, 0.0)
     log_base = -(torch.nn.functional.softplus(z) + torch.nn.functional.softplus(-z)).sum(dim=1)
     expected = torch.full((7,), -3 * math.log(high - low), dtype=torch.float64)
-    assert_close(log_base + log_det, expected, 1e-8, what="the log-density of the data")
+    assert_close(log_base + log_det, expected, TOLERANCE, what="the log-density of the data")
 
 
 @property_of(
@@ -333,7 +359,7 @@ def test_logit_makes_logistic_uniform(student, rng):
     "Far out the sigmoid rounds to 0 or 1, yet the log-determinant of the inverse stays finite and right.",
 )
 def test_logit_far_out(student, rng):
-    for dtype, tolerance in ((torch.float64, 1e-9), (torch.float32, 1e-2)):
+    for dtype, tolerance in ((torch.float64, TOLERANCE), (torch.float32, 1e-2)):
         z = torch.tensor([[200.0, -1.0], [-150.0, -90.0], [45.0, 0.0]], dtype=torch.float64)
         slope = math.log(1 - 2 * 0.1) - math.log(5.0)
         exact = -torch.nn.functional.softplus(z) - torch.nn.functional.softplus(-z) - slope
@@ -350,8 +376,8 @@ def test_logit_batch(student, rng):
         def log_det(p, which=which):
             return which(student, p, 0.0, 2.0, 0.05)[1]
 
-        assert_close(shuffled(log_det, points, rng), log_det(points), 1e-10, what="the log-determinant")
-        assert_close(log_det(points[:1]), log_det(points)[:1], 1e-10, what="the log-determinant of a single point")
+        assert_close(shuffled(log_det, points, rng), log_det(points), TOLERANCE, what="the log-determinant")
+        assert_close(log_det(points[:1]), log_det(points)[:1], TOLERANCE, what="the log-determinant of a single point")
 
 
 @property_of("logit", "Both directions keep the dtype, and float32 gives the numbers of float64 up to rounding.")
@@ -369,10 +395,8 @@ def test_logit_gradients(student, rng):
     x, z = uniform(rng, 0.5, 1.5, 4, 3), randn(rng, 4, 3)
     for name, which, points in (("logit_forward", logit_forward, x), ("logit_inverse", logit_inverse, z)):
         found = student.input_gradient(name, points, 0.0, 2.0, 0.05, output=1, returns=tensor(4, 3))
-        expected = finite_difference_jacobian(
-            lambda p, which=which: which(student, p, 0.0, 2.0, 0.05)[1], points, rng
-        )
-        assert_close(found, expected[:, 0], 1e-6, what="the gradient of the log-determinant")
+        expected = finite_difference_jacobian(lambda p, which=which: which(student, p, 0.0, 2.0, 0.05)[1], points, rng)
+        assert_close(found, expected[:, 0], TOLERANCE, what="the gradient of the log-determinant")
 
 
 # Task 3: composition
@@ -406,11 +430,15 @@ def inverses_of(student, names):
 )
 def test_composed_value(student, rng):
     base = student.define(BASE, "base")
-    for names, dimension in ((("scale", "bend", "couple"), 3), (("couple", "scale"), 2), (("bend", "scale", "bend"), 1)):
+    for names, dimension in (
+        (("scale", "bend", "couple"), 3),
+        (("couple", "scale"), 2),
+        (("bend", "scale", "bend"), 1),
+    ):
         points, log_p = generate(0.5 * randn(rng, 6, dimension), names)
         inverses = inverses_of(student, names)
         found = student.composed_log_density(points[-1], inverses, base, returns=tensor(6))
-        assert_close(found, log_p[-1], 1e-8, what="log p(x)")
+        assert_close(found, log_p[-1], TOLERANCE, what="log p(x)")
 
 
 @property_of("composition", "The log-density of the data has total mass 1.", hint_link=CHAPTER)
@@ -434,14 +462,18 @@ def test_composed_total_mass(student, rng):
 )
 def test_along_value(student, rng):
     base = student.define(BASE, "base")
-    for names, dimension in ((("scale", "bend", "couple"), 3), (("bend",), 1), (("couple", "scale", "bend", "couple"), 2)):
+    for names, dimension in (
+        (("scale", "bend", "couple"), 3),
+        (("bend",), 1),
+        (("couple", "scale", "bend", "couple"), 2),
+    ):
         z = 0.5 * randn(rng, 6, dimension)
         points, log_p = generate(z, names)
         x, found = student.log_densities_along(
             z, handles(student, names), base, returns=(tensor(6, dimension), tensor(len(names) + 1, 6))
         )
-        assert_close(x, points[-1], 1e-9, what="the final point")
-        assert_close(found, log_p, 1e-9, what="the table of log-densities")
+        assert_close(x, points[-1], TOLERANCE, what="the final point")
+        assert_close(found, log_p, TOLERANCE, what="the table of log-densities")
 
 
 @property_of("composition", "Without any step x is z and has the density of the base.")
@@ -449,10 +481,10 @@ def test_composition_of_nothing(student, rng):
     base = student.define(BASE, "base")
     z = randn(rng, 5, 2)
     expected = here(BASE)["base"](z)
-    assert_close(student.composed_log_density(z, [], base, returns=tensor(5)), expected, 1e-12)
+    assert_close(student.composed_log_density(z, [], base, returns=tensor(5)), expected, TOLERANCE)
     x, log_p = student.log_densities_along(z, [], base, returns=(tensor(5, 2), tensor(1, 5)))
     assert_close(x, z, 0.0, what="the final point")
-    assert_close(log_p[0], expected, 1e-12, what="row 0")
+    assert_close(log_p[0], expected, TOLERANCE, what="row 0")
 
 
 @property_of("composition", "What is said about one point does not depend on the other points of the batch.")
@@ -469,55 +501,62 @@ def test_composition_batch(student, rng):
         return student.log_densities_along(points, steps, base, returns=returns)[1].T
 
     for call in (log_density, along):
-        assert_close(shuffled(call, x, rng), call(x), 1e-9)
-        assert_close(call(x[:1]), call(x)[:1], 1e-9, what="the result for a single point")
+        assert_close(shuffled(call, x, rng), call(x), TOLERANCE)
+        assert_close(call(x[:1]), call(x)[:1], TOLERANCE, what="the result for a single point")
 
 
-@property_of("composition", "The results have the dtype of the points: float32 stays float32.")
+@property_of(
+    "composition", "The results have the dtype of the points: float32 gives the numbers of float64 up to rounding."
+)
 def test_composition_single_precision(student, rng):
     base = student.define(BASE, "base")
-    z = 0.5 * randn(rng, 6, 3)
-    points, log_p = generate(z, NAMES)
-    narrow = {"dtype": torch.float32}
-    found = student.composed_log_density(
-        points[-1].float(), inverses_of(student, NAMES), base, returns=tensor(6, **narrow)
-    )
-    assert_close(found, log_p[-1].float(), 1e-3)
-    x, found = student.log_densities_along(
-        z.float(), handles(student, NAMES), base, returns=(tensor(6, 3, **narrow), tensor(4, 6, **narrow))
-    )
-    assert_close(x, points[-1].float(), 1e-3)
-    assert_close(found, log_p.float(), 1e-3)
+    steps, inverses = handles(student, NAMES), inverses_of(student, NAMES)
+    points, _ = generate(0.5 * randn(rng, 6, 3), NAMES)
+
+    def both(dtype):
+        x, z = points[-1].to(dtype), points[0].to(dtype)
+        log_p = student.composed_log_density(x, inverses, base, returns=tensor(6, dtype=dtype))
+        returns = (tensor(6, 3, dtype=dtype), tensor(4, 6, dtype=dtype))
+        return log_p, *student.log_densities_along(z, steps, base, returns=returns)
+
+    for narrow, wide in zip(both(torch.float32), both(torch.float64)):
+        assert_close(narrow, wide.float(), 1e-3)
 
 
 @property_of("composition", "Gradients flow through both functions.")
 def test_composition_gradients(student, rng):
     base = student.define(BASE, "base")
-    z = (0.5 * randn(rng, 4, 3)).requires_grad_(True)
-    _, log_p = generate(z, NAMES)
-    expected = torch.autograd.grad(log_p.sum(), z)[0]
     steps, inverses = handles(student, NAMES), inverses_of(student, NAMES)
-    found = student.input_gradient("log_densities_along", z.detach(), steps, base, output=1, returns=tensor(4, 3))
-    assert_close(found, expected, 1e-8, what="the gradient of the log-densities along the way")
-    x = generate(z.detach(), NAMES)[0][-1]
+    points, _ = generate(0.5 * randn(rng, 4, 3), NAMES)
+    x, z = points[-1], points[0]
+
+    def composed(p):
+        return student.composed_log_density(p, inverses, base, returns=tensor(len(p)))
+
+    def along(p):
+        returns = (tensor(len(p), 3), tensor(len(NAMES) + 1, len(p)))
+        return student.log_densities_along(p, steps, base, returns=returns)[1].sum(dim=0)
+
     found = student.input_gradient("composed_log_density", x, inverses, base, returns=tensor(4, 3))
-    expected = finite_difference_jacobian(
-        lambda p: student.composed_log_density(p, inverses, base, returns=tensor(len(p))), x, rng
-    )
-    assert_close(found, expected[:, 0], 1e-5, what="the gradient of log p(x)")
+    expected = finite_difference_jacobian(composed, x, rng)[:, 0]
+    assert_close(found, expected, TOLERANCE, what="the gradient of log p(x)")
+    found = student.input_gradient("log_densities_along", z, steps, base, output=1, returns=tensor(4, 3))
+    expected = finite_difference_jacobian(along, z, rng)[:, 0]
+    assert_close(found, expected, TOLERANCE, what="the gradient of the log-densities along the way")
 
 
 @property_of("composition", "The list that is handed in stays as it is, so a second call gives the same answer.")
 def test_composition_leaves_lists_alone(student, rng):
     base = student.define(BASE, "base")
     twice = student.define(TWICE, "twice")
-    points, log_p = generate(0.5 * randn(rng, 5, 3), NAMES)
+    points, _ = generate(0.5 * randn(rng, 5, 3), NAMES)
     inverses, steps = inverses_of(student, NAMES), handles(student, NAMES)
-    found = twice.call("composed_log_density", points[-1], inverses, base, returns=tensor(5))
-    assert_close(found, log_p[-1], 1e-8, what="the second answer")
-    x, found = twice.call("log_densities_along", points[0], steps, base, returns=(tensor(5, 3), tensor(4, 5)))
-    assert_close(x, points[-1], 1e-8, what="the second final point")
-    assert_close(found, log_p, 1e-8, what="the second table of log-densities")
+    first, second = twice.call("composed_log_density", points[-1], inverses, base, returns=(tensor(5), tensor(5)))
+    assert_close(second, first, TOLERANCE, what="the answer to the second call")
+    pair = (tensor(5, 3), tensor(4, 5))
+    first, second = twice.call("log_densities_along", points[0], steps, base, returns=(pair, pair))
+    for again, before in zip(second, first):
+        assert_close(again, before, TOLERANCE, what="the answer to the second call")
 
 
 # Task 4: log-abs-det
@@ -536,7 +575,7 @@ def test_autograd_value(student, rng):
     for name, dimension in (("mix", 2), ("mix", 3), ("mix", 7), ("mirror", 4)):
         x = 0.7 * randn(rng, 5, dimension)
         found = log_abs_det(student, student.define(MAPS, name), x)
-        assert_close(found, finite_difference_log_det(here(MAPS)[name], x, rng), 1e-5, what="log|det J|")
+        assert_close(found, finite_difference_log_det(here(MAPS)[name], x, rng), TOLERANCE, what="log|det J|")
 
 
 @property_of("log-abs-det", "Every shear keeps volume, so two shears in a row have log|det J| = 0.", hint_link=CHAPTER)
@@ -544,7 +583,7 @@ def test_autograd_volume_preserving(student, rng):
     swirl = student.define(MAPS, "swirl")
     for dimension in (2, 5):
         found = log_abs_det(student, swirl, randn(rng, 6, dimension))
-        assert_close(found, torch.zeros(6, dtype=torch.float64), 1e-9, what="log|det J|")
+        assert_close(found, torch.zeros(6, dtype=torch.float64), TOLERANCE, what="log|det J|")
 
 
 @property_of("log-abs-det", "A map that reverses orientation has a negative determinant: its absolute value counts.")
@@ -552,7 +591,9 @@ def test_autograd_orientation(student, rng):
     reverse = student.define(MAPS, "reverse")
     for dimension in (2, 3):
         found = log_abs_det(student, reverse, randn(rng, 4, dimension))
-        assert_close(found, torch.full((4,), dimension * math.log(1.5), dtype=torch.float64), 1e-9, what="log|det J|")
+        assert_close(
+            found, torch.full((4,), dimension * math.log(1.5), dtype=torch.float64), TOLERANCE, what="log|det J|"
+        )
 
 
 @property_of("log-abs-det", "In one dimension log|det J| is the logarithm of the absolute slope.", hint_link=CHAPTER)
@@ -560,7 +601,7 @@ def test_autograd_one_dimension(student, rng):
     x = 0.5 + torch.rand(5, 1, generator=rng, dtype=torch.float64)
     for sign in (1.0, -1.0):
         found = log_abs_det(student, student.define(MAPS, "cube"), sign * x)
-        assert_close(found, (3 * x[:, 0] ** 2).log(), 1e-9, what="log|det J|")
+        assert_close(found, (3 * x[:, 0] ** 2).log(), TOLERANCE, what="log|det J|")
 
 
 @property_of("log-abs-det", "A point may have any shape: all of its numbers together form one vector with D entries.")
@@ -570,26 +611,28 @@ def test_autograd_event_shapes(student, rng):
         x = 0.7 * randn(rng, 3, *event)
         found = log_abs_det(student, mix, x)
         expected = finite_difference_log_det(here(MAPS)["mix"], x.reshape(3, -1), rng)
-        assert_close(found, expected, 1e-5, what="log|det J|")
+        assert_close(found, expected, TOLERANCE, what="log|det J|")
 
 
 @property_of("log-abs-det", "A determinant may leave the range of floating point numbers; its logarithm does not.")
 def test_autograd_range(student, rng):
     for name, size in (("tiny", 1e-9), ("huge", 1e9)):
         found = log_abs_det(student, student.define(MAPS, name), randn(rng, 2, 60))
-        assert_close(found, torch.full((2,), 60 * math.log(size), dtype=torch.float64), 1e-6, what="log|det J|")
+        assert_close(found, torch.full((2,), 60 * math.log(size), dtype=torch.float64), TOLERANCE, what="log|det J|")
 
 
 @property_of("log-abs-det", "Where the Jacobian is singular, log|det J| is minus infinity, and only there.")
 def test_autograd_singular(student, rng):
     x = torch.tensor([[0.5, -1.0], [0.0, 2.0], [-1.5, 0.25]], dtype=torch.float64)
     found = log_abs_det(student, student.define(MAPS, "cube"), x, finite=False)
-    assert_close(found, (3 * x**2).log().sum(dim=1), 1e-9, what="log|det J|")
+    assert_close(found, (3 * x**2).log().sum(dim=1), TOLERANCE, what="log|det J|")
     found = log_abs_det(student, student.define(MAPS, "onto_a_line"), randn(rng, 3, 2), finite=False)
     assert_close(found, torch.full((3,), -math.inf, dtype=torch.float64), 0.0, what="log|det J| of a singular map")
 
 
-@property_of("log-abs-det", "There is one number for each point, and it does not depend on the other points of the batch.")
+@property_of(
+    "log-abs-det", "There is one number for each point, and it does not depend on the other points of the batch."
+)
 def test_autograd_batch(student, rng):
     mix = student.define(MAPS, "mix")
     x = 0.7 * randn(rng, 9, 3)
@@ -597,8 +640,8 @@ def test_autograd_batch(student, rng):
     def call(points):
         return log_abs_det(student, mix, points)
 
-    assert_close(shuffled(call, x, rng), call(x), 1e-9)
-    assert_close(call(x[:1]), call(x)[:1], 1e-9, what="the result for a single point")
+    assert_close(shuffled(call, x, rng), call(x), TOLERANCE)
+    assert_close(call(x[:1]), call(x)[:1], TOLERANCE, what="the result for a single point")
 
 
 @property_of("log-abs-det", "The result has the dtype of the points: float32 stays float32.")
@@ -614,7 +657,7 @@ def test_autograd_gradient(student, rng):
     x = 0.7 * randn(rng, 4, 3)
     found = student.input_gradient("log_abs_det", mix, x, wrt=1, returns=tensor(4, 3))
     expected = finite_difference_jacobian(lambda p: log_abs_det(student, mix, p), x, rng)
-    assert_close(found, expected[:, 0], 1e-5, what="the gradient")
+    assert_close(found, expected[:, 0], TOLERANCE, what="the gradient")
 
 
 # Task 5: bits-per-dim
@@ -632,16 +675,18 @@ def test_dequantize_cells(student, rng):
         noise = torch.rand(shape, generator=rng, dtype=torch.float64)
         found = student.dequantize(images, noise, levels, low, high, returns=tensor(*shape))
         cells = (found - low) / (high - low) * levels
-        assert_close(cells, images + noise, 1e-9, what="the position in units of cells")
+        assert_close(cells, images + noise, 1e-4, what="the position in units of cells")
 
 
-@property_of("bits-per-dim", "Any integer dtype will do, up to the brightest pixel, and the result has the noise's dtype.")
+@property_of(
+    "bits-per-dim", "Any integer dtype will do, up to the brightest pixel, and the result has the noise's dtype."
+)
 def test_dequantize_dtypes(student, rng):
     values = torch.tensor([[0, 1, 127], [128, 254, 255]])
     noise = torch.rand(2, 3, generator=rng, dtype=torch.float64)
     expected = -1 + 2 * (values + noise) / 256
     for integers in (torch.uint8, torch.int16, torch.int64):
-        for floats, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-12)):
+        for floats, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-6)):
             found = student.dequantize(
                 values.to(integers), noise.to(floats), 256, -1.0, 1.0, returns=tensor(2, 3, dtype=floats)
             )
@@ -654,10 +699,15 @@ def test_dequantize_dtypes(student, rng):
     hint_link=CHAPTER,
 )
 def test_bits_of_uniform(student, rng):
-    for dimensions, levels, low, high in ((784, 256, 0.0, 1.0), (64, 17, -1.0, 1.0), (3, 2, 0.0, 10.0), (1, 256, -3.0, 0.5)):
+    for dimensions, levels, low, high in (
+        (784, 256, 0.0, 1.0),
+        (64, 17, -1.0, 1.0),
+        (3, 2, 0.0, 10.0),
+        (1, 256, -3.0, 0.5),
+    ):
         log_density = torch.full((4, 3), -dimensions * math.log(high - low), dtype=torch.float64)
         found = bits_per_dim(student, log_density, dimensions, levels, low, high)
-        assert_close(found, torch.full((3,), math.log2(levels), dtype=torch.float64), 1e-9)
+        assert_close(found, torch.full((3,), math.log2(levels), dtype=torch.float64), TOLERANCE)
 
 
 @property_of(
@@ -677,41 +727,43 @@ def test_bits_total_probability(student, rng):
     log_density = (1 + 0.9 * torch.cos(t[..., 0]) * torch.cos(t[..., 1])).log() - 2 * math.log(high - low)
     bits = bits_per_dim(student, log_density, 2, levels, low, high)
     total = float((-2 * bits * math.log(2)).exp().sum())
-    if not abs(total - 1) <= 1e-6:
+    if not abs(total - 1) <= TOLERANCE:
         raise PropertyError(f"the probabilities of all images add up to {total:.4g}")
 
 
 @property_of(
     "bits-per-dim",
-    "With several draws the densities are averaged, not their logarithms, and the number of draws cancels when all agree.",
+    "With several draws the densities are averaged, not their logarithms; draws that agree give what one draw gives.",
 )
 def test_bits_average_of_densities(student, rng):
     log_density = 2 * randn(rng, 6, 4)
     found = bits_per_dim(student, log_density, 3, 256, 0.0, 1.0)
     expected = 8 - log_density.exp().mean(dim=0).log() / (3 * math.log(2))
-    assert_close(found, expected, 1e-9)
+    assert_close(found, expected, TOLERANCE)
     one = bits_per_dim(student, log_density[:1], 3, 256, 0.0, 1.0)
     many = bits_per_dim(student, log_density[:1].repeat(9, 1), 3, 256, 0.0, 1.0)
-    assert_close(many, one, 1e-9, what="the result for equal draws")
+    assert_close(many, one, TOLERANCE, what="the result for equal draws")
 
 
 @property_of("bits-per-dim", "Thousands of nats, of either sign, are ordinary for an image and must not overflow.")
 def test_bits_extreme(student, rng):
     draws = randn(rng, 3, 4)
-    for dtype, tolerance in ((torch.float64, 1e-9), (torch.float32, 1e-3)):
+    for dtype, tolerance in ((torch.float64, TOLERANCE), (torch.float32, 1e-3)):
         for shift in (-20000.0, 20000.0):
             found = bits_per_dim(student, (draws + shift).to(dtype), 3072, 256, 0.0, 1.0)
             expected = 8 - (draws.exp().mean(dim=0).log() + shift) / (3072 * math.log(2))
             assert_close(found, expected.to(dtype), tolerance)
 
 
-@property_of("bits-per-dim", "A model that gives c nats more to an image saves c / (D log 2) bits for each of its pixels.")
+@property_of(
+    "bits-per-dim", "A model that gives c nats more to an image saves c / (D log 2) bits for each of its pixels."
+)
 def test_bits_of_better_model(student, rng):
     log_density = randn(rng, 2, 5)
     better = bits_per_dim(student, log_density + 3.0, 12, 256, -1.0, 1.0)
     worse = bits_per_dim(student, log_density, 12, 256, -1.0, 1.0)
     expected = torch.full((5,), 3 / (12 * math.log(2)), dtype=torch.float64)
-    assert_close(worse - better, expected, 1e-9, what="the saving")
+    assert_close(worse - better, expected, TOLERANCE, what="the saving")
 
 
 @property_of("bits-per-dim", "Every image has its own number, which does not depend on the other images.")
@@ -721,15 +773,19 @@ def test_bits_batch(student, rng):
     def call(images):
         return bits_per_dim(student, images.T.contiguous(), 10, 17, 0.0, 1.0)
 
-    assert_close(shuffled(call, log_density, rng), call(log_density), 1e-9)
-    assert_close(call(log_density[:1]), call(log_density)[:1], 1e-9, what="the result for a single image")
+    assert_close(shuffled(call, log_density, rng), call(log_density), TOLERANCE)
+    assert_close(call(log_density[:1]), call(log_density)[:1], TOLERANCE, what="the result for a single image")
 
 
-@property_of("bits-per-dim", "Gradients flow from the bits to the log-densities, and from the noisy pixels to the noise.")
+@property_of(
+    "bits-per-dim", "Gradients flow from the bits to the log-densities, and from the noisy pixels to the noise."
+)
 def test_bits_gradient(student, rng):
     log_density = randn(rng, 3, 4)
     found = student.input_gradient("bits_per_dim", log_density, 6, 256, 0.0, 1.0, returns=tensor(3, 4))
-    assert_close(found, -log_density.softmax(dim=0) / (6 * math.log(2)), 1e-9, what="the gradient of the bits")
+    assert_close(found, -log_density.softmax(dim=0) / (6 * math.log(2)), TOLERANCE, what="the gradient of the bits")
     images, noise = torch.tensor([[0, 3]]), torch.rand(1, 2, generator=rng, dtype=torch.float64)
     found = student.input_gradient("dequantize", images, noise, 4, -1.0, 1.0, wrt=1, returns=tensor(1, 2))
-    assert_close(found, torch.full((1, 2), 0.5, dtype=torch.float64), 1e-12, what="the gradient of the noisy pixels")
+    assert_close(
+        found, torch.full((1, 2), 0.5, dtype=torch.float64), TOLERANCE, what="the gradient of the noisy pixels"
+    )

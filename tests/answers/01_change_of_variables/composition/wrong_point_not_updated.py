@@ -1,0 +1,16 @@
+# mistake: Every inverse is applied to the data point instead of to the result of the one before.
+# hint: The second inverse needs the point that the first one returned.
+def composed_log_density(x, inverses, base_log_prob):
+    h, total = x, 0.0
+    for inverse in reversed(inverses):
+        h, log_det = inverse(x)
+        total = total + log_det
+    return base_log_prob(h) + total
+
+
+def log_densities_along(z, steps, base_log_prob):
+    h, log_p = z, [base_log_prob(z)]
+    for step in steps:
+        h, log_det = step(h)
+        log_p.append(log_p[-1] - log_det)
+    return h, torch.stack(log_p)

@@ -1,0 +1,16 @@
+# mistake: Each row subtracts only the log-determinant of its own step from the base's log-density.
+# hint: The density of the point after k steps depends on all k steps before it.
+def composed_log_density(x, inverses, base_log_prob):
+    h, total = x, 0.0
+    for inverse in reversed(inverses):
+        h, log_det = inverse(h)
+        total = total + log_det
+    return base_log_prob(h) + total
+
+
+def log_densities_along(z, steps, base_log_prob):
+    h, log_p = z, [base_log_prob(z)]
+    for step in steps:
+        h, log_det = step(h)
+        log_p.append(log_p[0] - log_det)
+    return h, torch.stack(log_p)
