@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -159,7 +160,7 @@ def animation_html(animation: Animation, alt: str, fps: int = 10) -> str:
 
     Close the animation's figure afterwards, else a notebook shows its last frame once more.
     """
-    html = animation.to_jshtml(fps=fps, default_mode="loop")
-    html = re.sub(r"<link[^>]*font-awesome[^>]*>", "", html)
-    html = html.replace("<img id=", f'<img alt="{alt}" id=')
-    return html.replace('<input id="_anim_slider', '<input aria-label="Animation frame" id="_anim_slider')
+    page = animation.to_jshtml(fps=fps, default_mode="loop")
+    page = re.sub(r"<link[^>]*font-awesome[^>]*>", "", page)
+    page = page.replace("<img id=", f'<img alt="{html.escape(alt)}" id=')
+    return page.replace('<input id="_anim_slider', '<input aria-label="Animation frame" id="_anim_slider')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -27,6 +28,7 @@ class History:
     validation_nll: list[float] = field(default_factory=list)
 
 
+@torch.enable_grad()
 def fit(
     flow: Flow,
     data: Tensor,
@@ -38,6 +40,7 @@ def fit(
     validate_every: int = 50,
     context: Tensor | None = None,
     validation_context: Tensor | None = None,
+    prepare: Callable[[Tensor], Tensor] | None = None,
     seed: int = 0,
 ) -> History:
     r"""Minimize :math:`-\frac1N \sum_n \log p(x_n)` with Adam, in place; return the curve.
@@ -50,12 +53,15 @@ def fit(
         lr: largest learning rate; it falls to zero along a half cosine.
         validation: points ``(M, *event)`` whose likelihood is recorded every `validate_every` steps.
         context, validation_context: one row for each point of `data` and of `validation`.
+        prepare: turns each batch of `data` and of `validation` into points of the flow; `dequantize` draws fresh noise
+            every step that way, with integer images as `data`.
         seed: of the order of the batches.
 
     Raises ValueError where the data have the wrong shape or are not finite, RuntimeError (naming the step) where
     the likelihood stops being finite.
     """
-    flow.check_points(data, "fit")
+    prepare = prepare or (lambda points: points)
+    flow.check_points(prepare(data), "fit")
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(flow.parameters(), lr=lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -70,7 +76,7 @@ def fit(
                 order = torch.randperm(len(data), generator=generator)
             chosen, order = order[:batch_size].to(data.device), order[batch_size:]
             batch, batch_context = data[chosen], None if context is None else context[chosen]
-        loss = -flow.log_prob(batch, batch_context).mean()
+        loss = -flow.log_prob(prepare(batch), batch_context).mean()
         if not torch.isfinite(loss):
             raise RuntimeError(f"the likelihood is {loss.item()} at step {step}: lower lr or check the data")
         optimizer.zero_grad(set_to_none=True)
@@ -81,7 +87,7 @@ def fit(
         history.train_nll.append(loss.item())
         if validation is not None and (step % validate_every == 0 or step == steps - 1):
             history.validation_steps.append(step)
-            history.validation_nll.append(_mean_nll(flow, validation, validation_context))
+            history.validation_nll.append(_mean_nll(flow, prepare(validation), validation_context))
     flow.eval()
     return history
 

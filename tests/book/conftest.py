@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 
-from fingerprint import book_key  # noqa: E402  (found through the line above)
+from fingerprint import book_key
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -25,11 +25,12 @@ class SmallBook:
         for name in ("_ext", "_static"):
             shutil.copytree(root / "book" / name, folder / "book" / name, ignore=shutil.ignore_patterns("__pycache__"))
         self.write("_toc.yml", "format: jb-book\nroot: book/start\nchapters:\n- file: book/user\n- file: book/other\n")
-        self.write("book/start.md", "# Start\n\n{cite:t}`someone`\n\n```{equation-checks}\n```\n\n```{bibliography}\n```\n")
+        self.write("book/start.md", "# Start\n{cite:t}`someone`\n```{equation-checks}\n```\n\n```{bibliography}\n```\n")
         self.write("book/references.bib", "@book{someone, author={Some One}, title={A}, publisher={B}, year={2001}}")
         self.write("course_flows/__init__.py", "VALUE = 1\n")
         self.write("course_flows/unused.py", "VALUE = 1\n")
-        self.notebook("user", "$$ 1 + 1 = 2 $$ (eq-sum)", f"from course_flows import VALUE\nprint('value', VALUE)\n{CHECK}")
+        use = "from course_flows import VALUE\nprint('value', VALUE)"
+        self.notebook("user", "$$ 1 + 1 = 2 $$ (eq-sum)", f"{use}\n{CHECK}")
         self.notebook("other", "No package here.", "print('one')")
 
     def write(self, name: str, text: str) -> None:

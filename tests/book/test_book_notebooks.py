@@ -18,12 +18,12 @@ def figure_output():
 
 
 def good_notebook():
+    two = new_output("execute_result", {"text/plain": "2"}, execution_count=1)
     cells = [
         new_markdown_cell("# Title", id="title"),
-        new_code_cell("1 + 1", id="sum", execution_count=1, outputs=[new_output("execute_result", {"text/plain": "2"})]),
+        new_code_cell("1 + 1", id="sum", execution_count=1, outputs=[two]),
         new_code_cell("plt.show()", id="fig-line", execution_count=2, metadata=WORDS, outputs=[figure_output()]),
     ]
-    cells[1].outputs[0].execution_count = 1
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     return new_notebook(cells=cells, metadata={"kernelspec": kernel})
 
@@ -85,6 +85,10 @@ def no_caption(notebook):
     del notebook.cells[2].metadata["mystnb"]["figure"]
 
 
+def animation_without_caption(notebook):
+    notebook.cells[1].outputs = [new_output("display_data", {"text/plain": "<IPython.core.display.HTML object>"})]
+
+
 def no_outputs(notebook):
     for cell in notebook.cells[1:]:
         cell.outputs = []
@@ -105,6 +109,7 @@ def stored_warning(notebook):
         (counts_out_of_order, "not run from top to bottom"),
         (no_alt_text, "no mystnb.image.alt"),
         (no_caption, "no mystnb.figure.caption"),
+        (animation_without_caption, "no mystnb.figure.name"),
         (no_outputs, "has no outputs"),
         (stored_error, "stores the error ValueError"),
         (stored_warning, "stores a message on stderr"),

@@ -83,7 +83,9 @@ def test_samples_are_dots_at_their_place():
 def test_animations_load_nothing_and_are_described():
     fig, ax = plotting.figure()
     (line,) = ax.plot([0, 1], [0, 1])
-    html = plotting.animation_html(FuncAnimation(fig, lambda i: line.set_ydata([0, i]) or (line,), frames=2), "a line")
+    html = plotting.animation_html(
+        FuncAnimation(fig, lambda i: line.set_ydata([0, i]) or (line,), frames=2), 'a "line"'
+    )
     assert "https://" not in html.replace("https://www.w3.org", "")
-    assert 'alt="a line"' in html
+    assert 'alt="a &quot;line&quot;"' in html
     assert 'aria-label="Animation frame"' in html

@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 
-from course_flows import Compose, Flow, fit
+from course_flows import Compose, Flow, dequantize, fit
 from course_flows.checks import check_identity
 from course_flows.distributions import StandardNormal
-from course_flows.transforms import DenseLinear, Diagonal, LULinear, MonotoneSpline
+from course_flows.transforms import DenseLinear, Diagonal, Logit, LULinear, MonotoneSpline
 
 
 def correlated(n: int = 400) -> torch.Tensor:
@@ -50,6 +50,21 @@ def test_history_and_modes():
     assert len(history.validation_nll) == 3
     assert history.train_nll[-1] < history.train_nll[0]
     assert not flow.training
+
+
+def test_integers_are_prepared_afresh_every_step():
+    images = torch.randint(4, (200, 3), generator=torch.Generator().manual_seed(0))
+    flow = Flow(Compose(Logit(0.05), Diagonal(3)), StandardNormal(3)).double()
+    seen = []
+
+    def prepare(batch: torch.Tensor) -> torch.Tensor:
+        seen.append(dequantize(batch, 4, dtype=torch.float64))
+        return seen[-1]
+
+    with torch.no_grad():  # training switches gradients on by itself
+        history = fit(flow, images, steps=30, batch_size=100, lr=0.05, prepare=prepare)
+    assert history.train_nll[-1] < history.train_nll[0] - 0.5
+    assert len({batch.sum().item() for batch in seen}) == len(seen)
 
 
 def test_bad_data_and_divergence_are_said():
