@@ -1,0 +1,41 @@
+# mistake: inverse multiplies by torch.linalg.inv(W) instead of solving.
+# hint: Compare forward(inverse(z)) with z for a matrix with large and small singular values.
+class LDUFlow(torch.nn.Module):
+    """The linear flow z = W x + b with W = L diag(d) U P.
+
+    matrix: invertible, shape (D, D); the flow starts at W = matrix, b = 0.
+    """
+
+    def __init__(self, matrix):
+        super().__init__()
+        permutation, lower, upper = torch.linalg.lu(matrix.T)  # W^T = P1 L1 U1, so W = U1^T L1^T P1^T
+        diagonal = upper.diagonal()
+        self.register_buffer("order", permutation.argmax(dim=0))
+        self.register_buffer("signs", diagonal.sign())
+        self.log_diagonal = torch.nn.Parameter(diagonal.abs().log())
+        self.lower = torch.nn.Parameter((upper / diagonal[:, None]).T.tril(-1))
+        self.upper = torch.nn.Parameter(lower.T.triu(1))
+        self.bias = torch.nn.Parameter(torch.zeros_like(diagonal))
+
+    def factors(self):
+        """Return (L, d, U, order) for the present parameters: shapes (D, D), (D,), (D, D), (D,)."""
+        one = torch.eye(len(self.bias), dtype=self.bias.dtype)
+        return (
+            self.lower.tril(-1) + one,
+            self.signs * self.log_diagonal.exp(),
+            self.upper.triu(1) + one,
+            self.order,
+        )
+
+    def forward(self, x):
+        """Map rows x (N, D) to z (N, D); return z and the log-determinants (N,) of x -> z."""
+        L, d, U, order = self.factors()
+        z = (x[:, order] @ U.T * d) @ L.T + self.bias
+        return z, self.log_diagonal.sum().expand(len(x))
+
+    def inverse(self, z):
+        """Map rows z (N, D) to x (N, D); return x and the log-determinants (N,) of z -> x."""
+        L, d, U, order = self.factors()
+        P = torch.eye(len(d), dtype=d.dtype)[order]
+        x = (z - self.bias) @ torch.linalg.inv(L @ d.diag() @ U @ P).T
+        return x, -self.log_diagonal.sum().expand(len(z))

@@ -1,0 +1,24 @@
+# mistake: Every coordinate is divided by its standard deviation; correlations stay.
+# hint: Look at the covariance of what comes out: are its entries beside the diagonal 0?
+class WhiteningFlow(torch.nn.Module):
+    """The affine flow z = W (x - m) that whitens data (N, D), with W upper triangular, positive diagonal."""
+
+    def __init__(self, data):
+        super().__init__()
+        mean = data.mean(dim=0)
+        centered = data - mean
+        covariance = centered.T @ centered / len(data)
+        root = covariance.diagonal().sqrt().diag()
+        one = torch.eye(len(mean), dtype=data.dtype)
+        self.register_buffer("mean", mean)
+        self.register_buffer("weight", torch.linalg.solve_triangular(root, one, upper=True))
+
+    def forward(self, x):
+        """Map rows x (M, D) to z (M, D); return z and the log-determinants (M,) of x -> z."""
+        z = (x - self.mean) @ self.weight.T
+        return z, self.weight.diagonal().log().sum().expand(len(x))
+
+    def inverse(self, z):
+        """Map rows z (M, D) to x (M, D); return x and the log-determinants (M,) of z -> x."""
+        x = torch.linalg.solve_triangular(self.weight, z.T, upper=True).T + self.mean
+        return x, -self.weight.diagonal().log().sum().expand(len(z))
