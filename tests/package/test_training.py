@@ -63,7 +63,7 @@ def test_integers_are_prepared_afresh_every_step():
 
     with torch.no_grad():  # training switches gradients on by itself
         history = fit(flow, images, steps=30, batch_size=100, lr=0.05, prepare=prepare)
-    assert history.train_nll[-1] < history.train_nll[0] - 0.5
+    assert history.train_nll[-1] < history.train_nll[0] - 0.3
     assert len({batch.sum().item() for batch in seen}) == len(seen)
 
 
