@@ -51,10 +51,12 @@ def test_content_is_accessible(visit, page, theme):
     tab.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
     tab.wait_for_timeout(400)  # the theme fades its colors
     result = tab.evaluate("() => axe.run('article', {resultTypes: ['violations']})")
+    # A header that is only a formula is read aloud from its MathML, which axe does not count as text: it passes.
     found = [
         f"{violation['id']} ({violation['impact']}): {node['html'][:200]} {node['failureSummary'][:300]}"
         for violation in result["violations"]
         if violation["id"] not in ACCEPTED.get(page, {})
         for node in violation["nodes"]
+        if not (violation["id"] == "empty-table-header" and tab.locator(node["target"][0]).locator("math").count())
     ]
     assert not found, "\n".join(found)

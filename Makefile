@@ -1,0 +1,58 @@
+# Every target is one line that calls course-flows or a standard tool. README.md says how to do the same without make.
+PYTHON ?= python3
+BIN := .venv/bin
+CHAPTERS := $(sort $(wildcard book/*.ipynb))
+SOLUTIONS := $(sort $(wildcard solutions/*.ipynb))
+NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 120 --nbval-sanitize-with tests/book/sanitize.cfg
+PARALLEL := -n 2 --dist loadfile
+PORT ?= 8000
+SHELL := /bin/bash
+# Small networks gain nothing from threads, two kernels at once lose by them, and sums come out the same everywhere.
+export OMP_NUM_THREADS ?= 1
+.DEFAULT_GOAL := help
+.PHONY: help env system book test test-slow check lab serve exercises notebooks release grade clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+
+env: .venv/.ready ## create .venv and install everything into it
+
+.venv/.ready: requirements.txt pyproject.toml .ci/env
+	@PYTHON="$(PYTHON)" bash .ci/env
+
+system: ## install the Debian packages that tests need, or say what to run
+	@bash .ci/install-debian
+
+book: env ## execute every chapter, build the HTML, say where to open it
+	$(BIN)/jupyter-book build . -W -n --keep-going
+
+test: env system book ## run everything: unit tests, book, grader, chapters and solutions under nbval
+	$(BIN)/python -m pytest $(PARALLEL) $(NBVAL) -m "not slow" tests/package tests/grading tests/book $(CHAPTERS) $(SOLUTIONS)
+
+test-slow: env system book ## run the long checks that `make test` leaves out
+	$(BIN)/python -m pytest $(PARALLEL) -m slow tests/package tests/grading tests/book
+
+check: env ## the quick round: lint, types, notebooks, unit tests
+	$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/python book/_ext/notebooks.py --check $(CHAPTERS) && $(BIN)/course-flows exercises --check && $(BIN)/python -m pytest -q $(PARALLEL) -m "not slow" tests/package
+
+lab: env ## open the exercises in JupyterLab
+	$(BIN)/jupyter lab exercises
+
+serve: book ## show the built book at http://127.0.0.1:8000 (PORT=… for another port)
+	$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
+
+exercises: env ## generate exercises/ from solutions/
+	$(BIN)/course-flows exercises
+
+notebooks: env ## execute the chapters and store them clean
+	$(BIN)/python book/_ext/notebooks.py --execute $(CHAPTERS)
+
+release: env ## write the students' bundle to dist/students
+	$(BIN)/course-flows release dist/students
+
+grade: env ## grade one submission: make grade NOTEBOOK=path/to/submission.ipynb
+	@test -n "$(NOTEBOOK)" || { echo "Name the submission: make grade NOTEBOOK=path/to/submission.ipynb"; exit 2; }
+	$(BIN)/course-flows grade "$(NOTEBOOK)" --report reports
+
+clean: ## remove everything that is built; the environment stays
+	rm -rf _build build dist reports .pytest_cache .ruff_cache .mypy_cache .hypothesis
