@@ -1,0 +1,110 @@
+"""The bodies of the grading commands of ``course-flows``: they print sentences and return an exit status."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from course_flows.grading.course import CourseError, find_course
+from course_flows.grading.notebooks import NotebookError, load, tasks_of
+
+__all__ = ["check", "exercises", "grade", "isolation", "release"]
+
+GRADED, FAILED, NOT_A_NOTEBOOK, NOT_ISOLATED = 0, 1, 2, 3
+
+
+def grade(notebook: Path, report: Path, course: Path | None, exercise: str | None, seed: int, unsafe: bool) -> int:
+    """Grade a notebook and write its report."""
+    from course_flows.grading.grade import grade_file
+    from course_flows.grading.isolation import UNSAFE_BANNER, IsolationError, open_pool
+    from course_flows.grading.pool import PoolError
+    from course_flows.grading.report import write_report
+
+    try:
+        found = find_course(course)
+        with open_pool(unsafe=unsafe) as pool:
+            if pool.tier == "none":
+                click.echo(UNSAFE_BANNER, err=True)
+            grading = grade_file(notebook, found, pool, exercise=exercise, seed=seed)
+    except NotebookError as error:
+        return _say(str(error), NOT_A_NOTEBOOK)
+    except IsolationError as error:
+        return _say(str(error), NOT_ISOLATED)
+    except (CourseError, PoolError) as error:
+        return _say(str(error), FAILED)
+    write_report(grading.report, report)
+    for fault in grading.faults:
+        click.echo(f"note for the teacher: the hidden test {fault}", err=True)
+    result = grading.report
+    for task in result["tasks"]:
+        click.echo(f"{task['points']:g}/{task['max_points']:g}  {task['id']}")
+    click.echo(f"{result['points']:g} of {result['max_points']:g} points; the report is in {report}")
+    return GRADED
+
+
+def check(notebook: Path) -> int:
+    """Run the visible checks of a notebook, for its own author, and say what each found."""
+    from course_flows.grading.files import read_file
+    from course_flows.grading.limits import Limits
+    from course_flows.grading.visible import run_visible
+
+    try:
+        content = load(read_file(notebook, Limits().notebook_bytes))
+        tasks = tasks_of(content)
+        if not tasks:
+            raise NotebookError("The notebook holds no tasks of this course.")
+        found = run_visible(content, "none")
+    except (NotebookError, KeyError, TypeError, AttributeError) as error:
+        text = str(error) if isinstance(error, NotebookError) else "The notebook's cells are not as they should be."
+        return _say(text, NOT_A_NOTEBOOK)
+    for task in tasks:
+        seen = found[task.name]
+        click.echo(f"{task.name}: {seen.status}" + (f": {seen.text}" if seen.text else ""))
+    return GRADED if all(seen.status == "passed" for seen in found.values()) else FAILED
+
+
+def exercises(course: Path | None, check_only: bool) -> int:
+    """Write exercises/ from solutions/, or say which files are stale."""
+    from course_flows.grading.release import stale_exercises, write_exercises
+
+    try:
+        found = find_course(course)
+        files = stale_exercises(found) if check_only else write_exercises(found)
+    except CourseError as error:
+        return _say(str(error), FAILED)
+    word = "stale" if check_only else "changed"
+    for path in files:
+        click.echo(f"{word}: exercises/{path.name}")
+    return FAILED if check_only and files else GRADED
+
+
+def release(target: Path, course: Path | None) -> int:
+    """Write the students' bundle."""
+    from course_flows.grading.release import write_bundle
+
+    try:
+        files = write_bundle(find_course(course), target)
+    except CourseError as error:
+        return _say(str(error), FAILED)
+    click.echo(f"{len(files)} files for students are in {target}")
+    return GRADED
+
+
+def isolation() -> int:
+    """Say which tiers of isolation this machine offers."""
+    from course_flows.grading.isolation import TIERS, probe
+
+    found = probe()
+    for each in found:
+        click.echo(f"{each.tier}: {'works' if each.works else 'does not work'} ({each.detail}); {TIERS[each.tier]}")
+    best = next((each.tier for each in found if each.works), None)
+    if best is None:
+        return _say("Student code cannot be isolated here: course-flows grade will refuse.", NOT_ISOLATED)
+    click.echo(f"course-flows grade uses: {best}")
+    return GRADED
+
+
+def _say(text: str, status: int) -> int:
+    click.echo(text, err=True)
+    return status
