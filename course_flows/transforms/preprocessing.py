@@ -20,12 +20,13 @@ class Logit(Transform):
     0 and 1 finite.
 
     Arguments:
-        alpha: :math:`0 \le \alpha < 1/2`; the papers take 0.05 (Real NVP) or 1e-6 (MAF on MNIST).
+        alpha: :math:`0 \le \alpha < 1/2`; the MAF paper takes 1e-6 on MNIST and 0.05 on CIFAR-10.
         event_ndim: number of dimensions of one point.
 
     ``forward`` raises ValueError for numbers outside [0, 1].
 
-    Source: L. Dinh, J. Sohl-Dickstein and S. Bengio, *Density estimation using Real NVP* (2017), section 4.1.
+    Source: G. Papamakarios, T. Pavlakou and I. Murray, *Masked autoregressive flow for density estimation* (2017),
+    appendix D.3 in this symmetric form; Real NVP (2017), section 4.1, has 1 - alpha in place of 1 - 2 alpha.
     """
 
     def __init__(self, alpha: float = 0.05, event_ndim: int = 1) -> None:
