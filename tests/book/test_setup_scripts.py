@@ -42,7 +42,7 @@ OLD_PYTHON = 'case "$*" in -V) echo Python 3.8.1;; *version_info*) exit 1;; esac
     ("python", "words"),
     [
         (None, "python3 is missing"),
-        (OLD_PYTHON, "Python 3.10 or newer is needed and python3 is 3.8.1"),
+        (OLD_PYTHON, "Python 3.11 or newer is needed and python3 is 3.8.1"),
         ('case "$*" in *ensurepip*) exit 1;; esac', "python3 has no venv module"),
     ],
 )
