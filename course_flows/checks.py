@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 __all__ = ["check_identity"]
@@ -20,6 +22,10 @@ def check_identity(label: str, found: object, expected: object, tolerance: float
     >>> check_identity("eq-example", 1.0, 1.0, 1e-12)
     [eq-example] largest error 0.0e+00, tolerance 1.0e-12: holds
     """
+    if not math.isfinite(tolerance):
+        raise ValueError(f"[{label}] expected a finite tolerance, found {tolerance}")
+    if torch.is_complex(torch.as_tensor(found)) or torch.is_complex(torch.as_tensor(expected)):
+        raise TypeError(f"[{label}] expected real numbers, found complex ones: compare real and imaginary parts")
     a = torch.as_tensor(found, dtype=torch.float64, device="cpu").detach()
     b = torch.as_tensor(expected, dtype=torch.float64, device="cpu").detach()
     if a.shape != b.shape:

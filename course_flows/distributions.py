@@ -35,7 +35,11 @@ class Base(nn.Module):
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the log-density of each point, in nats, ``(*batch)``."""
-        return sum_event(self._log_prob_each(z), len(self.event_shape))
+        ndim = len(self.event_shape)
+        if z.shape[max(z.dim() - ndim, 0) :] != self.event_shape:
+            expected = ", ".join(map(str, ("*batch", *self.event_shape)))
+            raise ValueError(f"{type(self).__name__} expects a tensor of shape ({expected}), found {tuple(z.shape)}")
+        return sum_event(self._log_prob_each(z), ndim)
 
     def rsample(self, shape: Sequence[int] = (), context: Tensor | None = None) -> Tensor:
         """Draw ``(*shape, *event_shape)``."""
@@ -76,8 +80,8 @@ class StandardLogistic(Base):
         return -nn.functional.softplus(z) - nn.functional.softplus(-z)
 
     def _draw(self, shape: tuple[int, ...]) -> Tensor:
-        tiny = torch.finfo(self.anchor.dtype).tiny
-        return torch.logit(self._uniform(shape).clamp_min(tiny))
+        half_step = torch.finfo(self.anchor.dtype).eps / 4
+        return torch.logit(self._uniform(shape).clamp_min(half_step))
 
 
 class StandardUniform(Base):

@@ -113,6 +113,12 @@ class Flow(nn.Module):
             raise ValueError(f"{method} expects a tensor of shape ({expected}), found {tuple(x.shape)}")
         if not x.is_floating_point():
             raise ValueError(f"{method} expects floating-point numbers, found {x.dtype}; dequantize integers first")
+        parameter = next(self.parameters(), None)
+        if parameter is not None and parameter.dtype != x.dtype:
+            raise ValueError(
+                f"{method} expects {parameter.dtype} like the flow's parameters, found {x.dtype}: "
+                f"convert the points, or the flow with flow.to({x.dtype})"
+            )
         if self.validate and has_values(x) and not torch.isfinite(x).all():
             bad = int((~torch.isfinite(x)).sum())
             raise ValueError(f"{method} expects finite numbers, found {bad} NaN or infinite ones in {x.numel()}")

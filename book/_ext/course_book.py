@@ -121,8 +121,13 @@ class FillEquationChecks(SphinxPostTransform):
             for page in pages:
                 title = nodes.inline("", self.env.titles[page].astext())
                 filled.append(nodes.rubric("", "", self.reference("std", "doc", f"/{page}", title)))
-                filled.append(self.table(checks[page]))
+                filled.append(self.table(sorted(checks[page], key=self.place_of_equation)))
             placeholder.replace_self(filled)
+
+    def place_of_equation(self, check: Check) -> int:
+        """Return where the checked equation stands among all equations of the book."""
+        labels = list(self.env.get_domain("math").equations)
+        return labels.index(check.label) if check.label in labels else len(labels)
 
     def table(self, checks: list[Check]) -> nodes.table:
         """Return a table with one row a check."""

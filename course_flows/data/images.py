@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,7 @@ def _digits(split: str) -> ImageData:
 def _read(path: Path) -> bytes:
     try:
         return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read ({error}): get it again") from error
 
 
@@ -98,21 +99,40 @@ def read_idx(path: Path, sha256: str | None = None) -> np.ndarray:
     if len(content) < 4 or content[:3] != b"\x00\x00\x08":
         raise DataError(f"{path} is not an IDX file of bytes: expected it to begin with 00 00 08")
     ndim = content[3]
+    if len(content) < 4 + 4 * ndim:
+        raise DataError(f"{path} is cut off: expected a header of {4 + 4 * ndim} bytes, found {len(content)}")
     shape = struct.unpack(f">{ndim}I", content[4 : 4 + 4 * ndim])
     if len(content) != 4 + 4 * ndim + math.prod(shape):
         raise DataError(f"{path} is cut off: expected {shape} bytes after its header")
     return np.frombuffer(content, np.uint8, offset=4 + 4 * ndim).reshape(shape).copy()
 
 
-_MNIST_SHA256 = {
-    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+# of the uncompressed files as their sources publish them
+SHA256 = {
+    "mnist": {
+        "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    },
+    "fashion-mnist": {
+        "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    },
+    "cifar10": {
+        "data_batch_1.bin": "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
+        "data_batch_2.bin": "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
+        "data_batch_3.bin": "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
+        "data_batch_4.bin": "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
+        "data_batch_5.bin": "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
+        "test_batch.bin": "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
+    },
 }
 
 
-def _idx_set(name: str, sums: dict[str, str]) -> Callable[[Path, str], ImageData | None]:
+def _idx_set(name: str) -> Callable[[Path, str], ImageData | None]:
     def load(folder: Path, split: str) -> ImageData | None:
         prefix = "train" if split == "train" else "t10k"
         arrays = []
@@ -120,8 +140,12 @@ def _idx_set(name: str, sums: dict[str, str]) -> Callable[[Path, str], ImageData
             path = find_file(folder, stem, name, name.replace("-", "_"))
             if path is None:
                 return None
-            arrays.append(read_idx(path, sums.get(stem)))
+            arrays.append(read_idx(path, SHA256[name][stem]))
         images, labels = arrays
+        if images.ndim != 3 or labels.shape != images.shape[:1]:
+            raise DataError(
+                f"{name}, {split}: expected images (N, H, W) and labels (N,), found {images.shape} and {labels.shape}"
+            )
         return ImageData(torch.from_numpy(images)[:, None], torch.from_numpy(labels).long(), 256, f"{name}, {split}")
 
     return load
@@ -134,10 +158,11 @@ def _cifar10(folder: Path, split: str) -> ImageData | None:
         path = find_file(folder, file_name, "cifar10", "cifar-10-batches-bin")
         if path is None:
             return None
-        content = np.frombuffer(_read(path), np.uint8)
-        if content.size != 10_000 * 3073:
-            raise DataError(f"{path} has {content.size} bytes: expected 30730000 (10,000 records of 3,073)")
-        parts.append(content.reshape(-1, 3073))
+        content = _read(path)
+        if len(content) != 10_000 * 3073:
+            raise DataError(f"{path} has {len(content)} bytes: expected 30730000 (10,000 records of 3,073)")
+        verify_sha256(content, SHA256["cifar10"][file_name], path)
+        parts.append(np.frombuffer(content, np.uint8).reshape(-1, 3073))
     rows = torch.from_numpy(np.concatenate(parts))
     return ImageData(rows[:, 1:].reshape(-1, 3, 32, 32), rows[:, 0].long(), 256, f"cifar10, {split}")
 
@@ -161,8 +186,8 @@ def _from_openml(name: str, split: str) -> ImageData:
 
 
 _LOADERS: dict[str, Callable[[Path, str], ImageData | None]] = {
-    "mnist": _idx_set("mnist", _MNIST_SHA256),
-    "fashion-mnist": _idx_set("fashion-mnist", {}),
+    "mnist": _idx_set("mnist"),
+    "fashion-mnist": _idx_set("fashion-mnist"),
     "cifar10": _cifar10,
 }
 _FILES = {

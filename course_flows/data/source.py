@@ -28,8 +28,8 @@ def data_folder(data_dir: str | Path | None) -> Path | None:
 
 
 def find_file(folder: Path, name: str, *subfolders: str) -> Path | None:
-    """Return the first of ``folder/name`` and ``folder/<subfolder>/name`` that exists, plain or with .gz."""
-    for place in (folder, *(folder / s for s in subfolders)):
+    """Return the first of ``folder/<subfolder>/name`` and ``folder/name`` that exists, plain or with .gz."""
+    for place in (*(folder / s for s in subfolders), folder):
         for candidate in (place / name, place / f"{name}.gz"):
             if candidate.is_file():
                 return candidate
@@ -40,4 +40,7 @@ def verify_sha256(content: bytes, expected: str, path: Path) -> None:
     """Raise DataError unless `content` has the SHA-256 sum `expected`."""
     found = hashlib.sha256(content).hexdigest()
     if found != expected:
-        raise DataError(f"{path} is damaged: expected SHA-256 {expected[:12]}…, found {found[:12]}…; get it again")
+        raise DataError(
+            f"{path} is not the published file: expected SHA-256 {expected[:12]}…, found {found[:12]}…; "
+            "it is damaged or belongs to another data set"
+        )

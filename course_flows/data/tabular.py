@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,22 +85,33 @@ def _read_npz(path: Path) -> TabularData:
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path} cannot be read ({error}): expected an npz file without pickled objects") from error
     if "x" not in arrays or arrays["x"].ndim != 2:
         raise DataError(f"{path} has no array x of shape (N, D); found {sorted(arrays)}")
+    if not np.issubdtype(arrays["x"].dtype, np.number):
+        raise DataError(f"{path}: expected numbers in x, found {arrays['x'].dtype}")
     x = torch.from_numpy(arrays["x"].astype(np.float64))
     names = arrays.get("columns", np.array([f"x{i}" for i in range(x.shape[1])]))
-    labels = torch.from_numpy(arrays["y"].astype(np.int64)) if "y" in arrays else None
-    return TabularData(x, tuple(map(str, names)), path.stem, labels)
+    if names.shape != (x.shape[1],):
+        raise DataError(f"{path} holds {x.shape[1]} columns but names {names.size}: expected one name a column")
+    return TabularData(x, tuple(map(str, names)), path.stem, _labels(arrays.get("y"), len(x), path))
+
+
+def _labels(y: np.ndarray | None, count: int, path: Path) -> Tensor | None:
+    if y is None:
+        return None
+    if y.shape != (count,) or not np.issubdtype(y.dtype, np.number) or not np.array_equal(y, np.round(y)):
+        raise DataError(f"{path}: expected whole numbers y of shape ({count},), found {y.dtype} of shape {y.shape}")
+    return torch.from_numpy(y.astype(np.int64))
 
 
 def _read_csv(path: Path) -> TabularData:
-    with path.open(newline="") as file:
-        rows = list(csv.reader(file))
     try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [row for row in csv.reader(file) if row]
         x = torch.tensor([[float(v) for v in row] for row in rows[1:]], dtype=torch.float64)
-    except ValueError as error:
+    except ValueError as error:  # UnicodeDecodeError is one
         raise DataError(f"{path} holds something that is not a number ({error})") from error
     if x.dim() != 2 or x.shape[1] != len(rows[0]):
         raise DataError(f"{path} is not a table: expected a header and rows of {len(rows[0]) if rows else 0} numbers")

@@ -75,7 +75,7 @@ def checkerboard_log_prob(x: Tensor) -> Tensor:
     """Return the exact log-density of `checkerboard`: −log 32 on its squares, minus infinity elsewhere."""
     index = ((x + 4) / 2).floor()
     on = (index.sum(dim=-1) % 2 == 0) & (index >= 0).all(dim=-1) & (index < 4).all(dim=-1)
-    return torch.where(on, -math.log(32.0), -math.inf).to(x.dtype)
+    return torch.where(on, x.new_tensor(-math.log(32.0)), x.new_tensor(-math.inf))
 
 
 def rings(n: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from course_flows.flow import Flow
+from course_flows.training.metrics import evaluation
 
 __all__ = ["History", "fit"]
 
@@ -45,11 +46,14 @@ def fit(
 ) -> History:
     r"""Minimize :math:`-\frac1N \sum_n \log p(x_n)` with Adam, in place; return the curve.
 
+    The flow is in train mode meanwhile and in eval mode afterwards.
+
     Arguments:
         flow: trained where it lives: move it and `data` to the same device first.
         data: points ``(N, *event)``.
         steps: number of gradient steps.
-        batch_size: points a step, drawn without replacement until all were used; all of them if None.
+        batch_size: points a step, drawn without replacement; a round ends, and the points are shuffled again, when
+            fewer than a batch are left. All of them if None.
         lr: largest learning rate; it falls to zero along a half cosine.
         validation: points ``(M, *event)`` whose likelihood is recorded every `validate_every` steps.
         context, validation_context: one row for each point of `data` and of `validation`.
@@ -62,6 +66,11 @@ def fit(
     """
     prepare = prepare or (lambda points: points)
     flow.check_points(prepare(data), "fit")
+    size = len(data) if batch_size is None else batch_size
+    if not 1 <= size <= len(data):
+        raise ValueError(f"fit expects a batch size of 1 to {len(data)} (the number of points), found {size}")
+    if not any(p.requires_grad for p in flow.parameters()):
+        raise ValueError("fit expects a flow with parameters to train, found none")
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(flow.parameters(), lr=lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -94,8 +103,5 @@ def fit(
 
 @torch.no_grad()
 def _mean_nll(flow: Flow, points: Tensor, context: Tensor | None) -> float:
-    training = flow.training
-    flow.eval()
-    nll = -flow.log_prob(points, context).mean().item()
-    flow.train(training)
-    return nll
+    with evaluation(flow):
+        return -flow.log_prob(points, context).mean().item()

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from course_flows.flow import Flow
 from course_flows.transforms.preprocessing import check_levels, dequantize
 
-__all__ = ["BitsPerDim", "bits_per_dim"]
+__all__ = ["BitsPerDim", "bits_per_dim", "evaluation"]
+
+
+@contextmanager
+def evaluation(module: nn.Module) -> Iterator[None]:
+    """Put a module into eval mode for a while; afterwards each part is in the mode that it was in."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes.items():
+            part.training = training
 
 
 @dataclass(frozen=True)
@@ -75,22 +89,23 @@ def bits_per_dim(
     check_levels(images, levels)
     if samples < 1 or len(images) < 1:
         raise ValueError(f"expected at least 1 image and 1 sample, found {len(images)} images and {samples} samples")
+    if images.shape[1:] != flow.event_shape:
+        expected = ", ".join(map(str, ("N", *flow.event_shape)))
+        raise ValueError(f"bits_per_dim expects images of shape ({expected}), found {tuple(images.shape)}")
     modelled = math.prod(flow.event_shape)
     dimensions = modelled if real_pixels is None else real_pixels
     if not 1 <= dimensions <= modelled:
         raise ValueError(f"expected 1 to {modelled} real pixels, found {dimensions}")
-    training = flow.training
-    flow.eval()
     nats = []
-    for batch in images.split(batch_size):
-        log_p = torch.stack(
-            [
-                flow.log_prob(dequantize(batch, levels, generator, flow.base.anchor.dtype)).double()
-                for _ in range(samples)
-            ]
-        )
-        nats.append(log_p.logsumexp(dim=0) - math.log(samples) - modelled * math.log(levels))
-    flow.train(training)
+    with evaluation(flow):
+        for batch in images.split(batch_size):
+            log_p = torch.stack(
+                [
+                    flow.log_prob(dequantize(batch, levels, generator, flow.base.anchor.dtype)).double()
+                    for _ in range(samples)
+                ]
+            )
+            nats.append(log_p.logsumexp(dim=0) - math.log(samples) - modelled * math.log(levels))
     log_probability = torch.cat(nats)
     bits = -log_probability / (dimensions * math.log(2))
     error = bits.std().item() / math.sqrt(len(bits)) if len(bits) > 1 else math.nan

@@ -11,8 +11,10 @@ __all__ = ["Compose", "Inverse", "TorchTransform", "Transform", "has_values", "s
 
 
 def has_values(x: Tensor) -> bool:
-    """Return whether numbers can be read from ``x`` now: not while compiling and not on the meta device."""
-    return not torch.compiler.is_compiling() and not x.is_meta
+    """Return whether numbers can be read from ``x`` now: not while compiling, on the meta device or in torch.func."""
+    if torch.compiler.is_compiling() or x.is_meta:
+        return False
+    return torch._C._functorch.maybe_current_level() is None
 
 
 def sum_event(values: Tensor, event_ndim: int) -> Tensor:
@@ -96,7 +98,9 @@ class Compose(Transform):
     def __len__(self) -> int:
         return len(self.transforms)
 
-    def __getitem__(self, index: int) -> Transform:
+    def __getitem__(self, index: int | slice) -> Transform:
+        if isinstance(index, slice):
+            return Compose(list(self)[index])
         return self.transforms[index]  # type: ignore[return-value]
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -165,10 +169,14 @@ class TorchTransform(Transform):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         z = self.transform(x)
+        if z.shape != x.shape:
+            raise ValueError(f"{self.transform} changes the shape of its points: {tuple(x.shape)} to {tuple(z.shape)}")
         return z, self._log_det(x, z)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x = self.transform.inv(z)
+        if z.shape != x.shape:
+            raise ValueError(f"{self.transform} changes the shape of its points: {tuple(x.shape)} to {tuple(z.shape)}")
         return x, -self._log_det(x, z)
 
     def _log_det(self, x: Tensor, z: Tensor) -> Tensor:

@@ -43,6 +43,8 @@ class AffineCoupling(Transform):
         self.register_buffer("kept", kept)
         self.register_buffer("moved", moved)
         self.register_buffer("back", torch.cat([kept, moved]).argsort())
+        if not bound > 0:
+            raise ValueError(f"AffineCoupling expects a positive bound, found {bound}")
         self.net = net
         self.bound = bound
 
@@ -57,7 +59,11 @@ class AffineCoupling(Transform):
         return cls(mask, MLP(kept, 2 * (features - kept), hidden, zero_init=True), bound)
 
     def _scale_and_shift(self, kept: Tensor) -> tuple[Tensor, Tensor]:
-        raw, shift = self.net(kept).chunk(2, dim=-1)
+        out = self.net(kept).to(kept.dtype)  # mixed precision ends at the network: sums stay exact
+        expected = (*kept.shape[:-1], 2 * len(self.moved))
+        if out.shape != expected:
+            raise ValueError(f"AffineCoupling expects its net to return shape {expected}, found {tuple(out.shape)}")
+        raw, shift = out.chunk(2, dim=-1)
         return self.bound * torch.tanh(raw / self.bound), shift
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:

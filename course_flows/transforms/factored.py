@@ -18,8 +18,8 @@ class LULinear(Linear):
     :math:`U` upper triangular with diagonal :math:`\sigma_i e^{s_i}`, where the signs :math:`\sigma` are fixed
     (buffer): :math:`\log|\det W| = \sum_i s_i`. Forward and inverse O(D²) a point, log-determinant O(D).
 
-    Starts at a random rotation drawn with `seed`, or at the matrix given to `from_matrix`; it is decomposed once
-    and its factors are trained. Training cannot change the sign of :math:`\det W`.
+    Starts at a random orthogonal matrix drawn with `seed`, or at the matrix given to `from_matrix`; decomposed once, it
+    leaves its factors to training, which cannot change the sign of :math:`\det W`.
 
     Source: D. P. Kingma and P. Dhariwal, *Glow* (2018), section 3.2.
     """
@@ -30,10 +30,10 @@ class LULinear(Linear):
     def __init__(self, features: int, seed: int = 0) -> None:
         super().__init__(features)
         generator = torch.Generator().manual_seed(seed)
-        rotation = torch.linalg.qr(torch.randn(features, features, dtype=torch.float64, generator=generator)).Q
+        orthogonal = torch.linalg.qr(torch.randn(features, features, dtype=torch.float64, generator=generator)).Q
         for name in ("permutation", "signs"):
             self.register_buffer(name, torch.empty(0))
-        self._decompose(rotation.to(torch.get_default_dtype()))
+        self._decompose(orthogonal.to(torch.get_default_dtype()))
 
     @classmethod
     def from_matrix(cls, matrix: Tensor, bias: Tensor | None = None) -> LULinear:
@@ -83,7 +83,8 @@ class QRLinear(Linear):
     fixed, so training cannot change the sign of :math:`\det W`.
 
     Forward and inverse O(KD + D²) a point, log-determinant O(D). Starts at ``K`` random reflections drawn with
-    `seed` (default K = D) and R = I, or at the matrix given to `from_matrix` (K = D − 1).
+    `seed` (default K = D) and R = I, or at the matrix given to `from_matrix` (K = D − 1). The K reflections are
+    applied one after the other, so that a large K is slow on any hardware. A vector must not become zero.
 
     Source: J. M. Tomczak and M. Welling, *Improving variational auto-encoders using Householder flow* (2016);
     E. Hoogeboom, R. van den Berg and M. Welling, *Emerging convolutions for generative normalizing flows* (2019).
@@ -110,9 +111,10 @@ class QRLinear(Linear):
         flow = cls(features, features - 1).to(matrix)
         with torch.no_grad():
             for j in range(features - 1):  # reflect column j onto the axis j: zeros below the diagonal
-                v = matrix[:, j].clone()
+                v = matrix[:, j] / matrix[j:, j].abs().max()  # squares must not overflow
                 v[:j] = 0.0
                 v[j] += v.norm().copysign(v[j])
+                v = v / v.norm()
                 flow.vectors[j] = v
                 matrix = matrix - (2.0 / v.dot(v)) * torch.outer(v, v @ matrix)
             flow.signs.copy_(matrix.diagonal().sign())

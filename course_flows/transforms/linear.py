@@ -41,7 +41,8 @@ class Permutation(Transform):
     def __init__(self, order: Sequence[int] | Tensor) -> None:
         super().__init__()
         order = torch.as_tensor(order)
-        if order.dim() != 1 or not torch.equal(order.sort().values, torch.arange(len(order))):
+        whole = order.dim() == 1 and not order.is_floating_point()
+        if not whole or not torch.equal(order.sort().values, torch.arange(len(order))):
             raise ValueError(f"Permutation expects each of 0 to D-1 once, found {order.tolist()}")
         self.register_buffer("order", order)
         self.register_buffer("inverse_order", order.argsort())
@@ -110,6 +111,11 @@ class Linear(Transform):
     def set_bias(self, bias: Tensor | None) -> None:
         """Overwrite the bias with ``bias (D,)``; None leaves it."""
         if bias is not None:
+            bias = torch.as_tensor(bias)
+            if bias.shape != self.bias.shape:
+                raise ValueError(
+                    f"{type(self).__name__} expects a bias of shape ({self.features},), found {tuple(bias.shape)}"
+                )
             with torch.no_grad():
                 self.bias.copy_(bias)
 
@@ -144,7 +150,9 @@ class Linear(Transform):
 def checked_matrix(matrix: Tensor, owner: str) -> Tensor:
     """Return a float copy of a square, finite, invertible matrix or say what is wrong with it."""
     matrix = torch.as_tensor(matrix).detach().clone()
-    if matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1]:
+    if not matrix.is_floating_point():
+        matrix = matrix.to(torch.get_default_dtype())
+    if matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1] or not len(matrix):
         raise ValueError(f"{owner} expects a square matrix, found shape {tuple(matrix.shape)}")
     if not torch.isfinite(matrix).all():
         raise ValueError(f"{owner} expects finite numbers in its matrix, found NaN or infinity")

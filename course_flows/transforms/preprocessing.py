@@ -23,10 +23,12 @@ class Logit(Transform):
         alpha: :math:`0 \le \alpha < 1/2`; the MAF paper takes 1e-6 on MNIST and 0.05 on CIFAR-10.
         event_ndim: number of dimensions of one point.
 
-    ``forward`` raises ValueError for numbers outside [0, 1].
+    The latent space is all of R, whose image under ``inverse`` is a little wider than [0, 1]: from
+    :math:`-\alpha/(1-2\alpha)` to :math:`1 + \alpha/(1-2\alpha)`. ``forward`` takes that interval, so that a flow can
+    score its own samples, and raises ValueError outside.
 
     Source: G. Papamakarios, T. Pavlakou and I. Murray, *Masked autoregressive flow for density estimation* (2017),
-    appendix D.3 in this symmetric form; Real NVP (2017), section 4.1, has 1 - alpha in place of 1 - 2 alpha.
+    supplementary material, in this symmetric form; Real NVP (2017), section 4.1, has 1 - alpha in place of 1 - 2 alpha.
     """
 
     def __init__(self, alpha: float = 0.05, event_ndim: int = 1) -> None:
@@ -37,12 +39,13 @@ class Logit(Transform):
         self.event_ndim = event_ndim
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        if x.numel() and has_values(x) and not (x.amin() >= 0 and x.amax() <= 1):
+        low, high = self.alpha + (1 - 2 * self.alpha) * x, self.alpha + (1 - 2 * self.alpha) * (1 - x)
+        if x.numel() and has_values(x) and not (low.amin() > 0 and high.amin() > 0):
             raise ValueError(
                 f"Logit expects numbers in [0, 1], found {x.amin().item():.4g} to {x.amax().item():.4g}; "
                 "divide by the number of levels first"
             )
-        z = torch.logit(self.alpha + (1 - 2 * self.alpha) * x)
+        z = low.log() - high.log()  # 1 - s from 1 - x: no digits are lost near 1
         return z, self._log_det(z)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -89,8 +92,9 @@ def dequantize(
     check_levels(images, levels)
     dtype = dtype or torch.get_default_dtype()
     noise = torch.rand(images.shape, dtype=dtype, device=images.device, generator=generator)
-    largest = 1.0 - torch.finfo(dtype).eps / 2  # rounding must not carry the last cell to 1
-    return ((images.to(dtype) + noise) / levels).clamp_max(largest)
+    low = images.to(dtype)
+    inside = torch.nextafter(low + 1, low)  # the sum may round up to the next integer
+    return torch.minimum(low + noise, inside) / levels
 
 
 def quantize(values: Tensor, levels: int = 256) -> Tensor:

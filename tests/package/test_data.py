@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import struct
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from course_flows.data import DataError, load_images, load_tabular, toy
 
 SAMPLERS = ["two_moons", "eight_gaussians", "checkerboard", "rings", "pinwheel", "two_spirals"]
+FOLDER = os.environ.get("COURSE_FLOWS_DATA")
 WITH_DENSITY = ["eight_gaussians", "checkerboard", "rings"]
 
 
@@ -68,6 +70,12 @@ def test_digits_are_scikit_learns():
     assert train.labels.bincount().tolist() != [0] * 10
 
 
+@pytest.fixture
+def _any_content(monkeypatch):
+    """Let made-up files pass as the published ones: their sums are tested on their own."""
+    monkeypatch.setattr("course_flows.data.images.verify_sha256", lambda *_: None)
+
+
 def write_idx(path, array):
     header = b"\x00\x00\x08" + bytes([array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
     content = header + array.tobytes()
@@ -76,6 +84,7 @@ def write_idx(path, array):
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 @pytest.mark.parametrize("subfolder", ["", "fashion-mnist"])
+@pytest.mark.usefixtures("_any_content")
 def test_idx_files_are_read(tmp_path, suffix, subfolder):
     folder = tmp_path / subfolder
     folder.mkdir(exist_ok=True)
@@ -89,6 +98,7 @@ def test_idx_files_are_read(tmp_path, suffix, subfolder):
     assert data.levels == 256
 
 
+@pytest.mark.usefixtures("_any_content")
 def test_cifar10_binary_is_read(tmp_path):
     rows = np.random.default_rng(0).integers(0, 256, (10_000, 3073), dtype=np.uint8)
     rows[:, 0] %= 10
@@ -106,10 +116,12 @@ def test_cifar10_binary_is_read(tmp_path):
     ("content", "words"),
     [
         (b"not an idx file", "not an IDX file"),
+        (b"\x00\x00\x08\x03" + b"\x00" * 5, "cut off"),
         (b"\x00\x00\x08\x03" + struct.pack(">3I", 5, 28, 28) + b"\x00" * 10, "cut off"),
         (b"", "not an IDX file"),
     ],
 )
+@pytest.mark.usefixtures("_any_content")
 def test_broken_files_are_said(tmp_path, content, words):
     (tmp_path / "t10k-images-idx3-ubyte").write_bytes(content)
     (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(content)
@@ -117,14 +129,33 @@ def test_broken_files_are_said(tmp_path, content, words):
         load_images("fashion-mnist", split="test", data_dir=tmp_path)
 
 
-def test_a_damaged_mnist_and_a_damaged_gzip_are_said(tmp_path):
+def test_a_damaged_file_of_each_kind_is_said(tmp_path):
     write_idx(tmp_path / "train-images-idx3-ubyte", np.zeros((60_000, 28, 28), np.uint8))
     write_idx(tmp_path / "train-labels-idx1-ubyte", np.zeros(60_000, np.uint8))
-    with pytest.raises(DataError, match="is damaged: expected SHA-256"):
-        load_images("mnist", data_dir=tmp_path)
+    (tmp_path / "test_batch.bin").write_bytes(bytes(30_730_000))
+    for name, split in (("mnist", "train"), ("fashion-mnist", "train"), ("cifar10", "test")):
+        with pytest.raises(DataError, match="is not the published file: expected SHA-256"):
+            load_images(name, split, data_dir=tmp_path)
     (tmp_path / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(b"x" * 100)[:-10])
     with pytest.raises(DataError, match="cannot be read"):
         load_images("mnist", split="test", data_dir=tmp_path)
+
+
+@pytest.mark.usefixtures("_any_content")
+def test_images_and_labels_must_fit(tmp_path):
+    write_idx(tmp_path / "t10k-images-idx3-ubyte", np.zeros((5, 28, 28), np.uint8))
+    write_idx(tmp_path / "t10k-labels-idx1-ubyte", np.zeros(3, np.uint8))
+    with pytest.raises(DataError, match=r"found \(5, 28, 28\) and \(3,\)"):
+        load_images("fashion-mnist", split="test", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize(("split", "count", "mean"), [("train", 60_000, 33.318421), ("test", 10_000, 33.791224)])
+def test_the_real_mnist_is_what_is_published(split, count, mean):
+    if FOLDER is None:
+        pytest.skip("the real MNIST is tested where COURSE_FLOWS_DATA names a folder that holds it")
+    data = load_images("mnist", split, data_dir=FOLDER)
+    assert data.images.shape == (count, 1, 28, 28)
+    assert data.images.double().mean().item() == pytest.approx(mean, abs=1e-5)
 
 
 def test_missing_folders_files_and_names_are_said(tmp_path, monkeypatch):
@@ -160,7 +191,8 @@ def test_tables_from_a_folder(tmp_path):
     x = np.arange(12.0).reshape(4, 3)
     np.savez(tmp_path / "a.npz", x=x, columns=np.array(["p", "q", "r"]), y=np.array([0, 1, 0, 1]))
     (tmp_path / "tabular").mkdir()
-    (tmp_path / "tabular" / "b.csv").write_text("p,q,r\n" + "\n".join(",".join(map(str, row)) for row in x))
+    lines = [",".join(map(str, row)) for row in x]
+    (tmp_path / "tabular" / "b.csv").write_text("\n".join(["\ufeffp,q,r", *lines, "", ""]))
     for name in ("a", "b"):
         data = load_tabular(name, data_dir=tmp_path)
         assert data.columns == ("p", "q", "r")
@@ -178,6 +210,11 @@ def test_broken_tables_are_said(tmp_path):
     (tmp_path / "ragged.csv").write_text("a,b\n1,2\n3\n")
     (tmp_path / "empty.csv").write_text("")
     (tmp_path / "torn.npz").write_bytes(b"PK\x03\x04 torn")
+    (tmp_path / "latin.csv").write_bytes("a\n\xe9\n".encode("latin-1"))
+    np.savez(tmp_path / "real_labels.npz", x=np.ones((3, 2)), y=np.array([0.5, 1.7, 2.9]))
+    np.savez(tmp_path / "few_labels.npz", x=np.ones((3, 2)), y=np.array([1, 2]))
+    np.savez(tmp_path / "few_names.npz", x=np.ones((3, 2)), columns=np.array(["a"]))
+    np.savez(tmp_path / "letters.npz", x=np.array([["a", "b"]]))
     for name, words in {
         "holes": "1 of 4 rows with NaN",
         "flat": "no array x of shape",
@@ -186,6 +223,11 @@ def test_broken_tables_are_said(tmp_path):
         "ragged": "is not a table|not a number",
         "empty": "is not a table",
         "torn": "cannot be read",
+        "latin": "not a number",
+        "real_labels": "whole numbers y",
+        "few_labels": r"whole numbers y of shape \(3,\)",
+        "few_names": "one name a column",
+        "letters": "expected numbers in x",
         "absent": "'absent' was not found",
     }.items():
         with pytest.raises(DataError, match=words):

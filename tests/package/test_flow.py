@@ -146,10 +146,11 @@ def test_torch_transforms_agree_with_torch():
     ("bad", "words"),
     [
         (torch.zeros(5, 3), r"shape \(\*batch, 2\), found \(5, 3\)"),
+        (torch.zeros(5, 2), "expects torch.float64 like the flow's parameters, found torch.float32"),
         (torch.zeros(()), r"shape \(\*batch, 2\), found \(\)"),
         (torch.zeros(5, 2, dtype=torch.long), "floating-point numbers, found torch.int64"),
-        (torch.tensor([[0.0, float("nan")]]), "found 1 NaN or infinite ones in 2"),
-        (torch.tensor([[float("inf"), 0.0]]), "finite numbers"),
+        (torch.tensor([[0.0, float("nan")]], dtype=torch.float64), "found 1 NaN or infinite ones in 2"),
+        (torch.tensor([[float("inf"), 0.0]], dtype=torch.float64), "finite numbers"),
     ],
 )
 def test_bad_input_is_said_in_a_sentence(bad, words):
