@@ -10,7 +10,7 @@ SHELL := /bin/bash
 # Small networks gain nothing from threads, two kernels at once lose by them, and sums come out the same everywhere.
 export OMP_NUM_THREADS ?= 1
 .DEFAULT_GOAL := help
-.PHONY: help env system book test test-slow check lab serve exercises notebooks release grade clean
+.PHONY: help env system book test test-slow test-hostile check lab serve exercises notebooks release grade clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -27,10 +27,13 @@ book: env ## execute every chapter, build the HTML, say where to open it
 	$(BIN)/jupyter-book build . -W -n --keep-going
 
 test: env system book ## run everything: unit tests, book, grader, chapters and solutions under nbval
-	$(BIN)/python -m pytest $(PARALLEL) $(NBVAL) -m "not slow" tests/package tests/grading tests/book $(CHAPTERS) $(SOLUTIONS)
+	$(BIN)/python -m pytest $(PARALLEL) $(NBVAL) -m "not slow and not hostile" tests/package tests/grading tests/book $(CHAPTERS) $(SOLUTIONS)
 
 test-slow: env system book ## run the long checks that `make test` leaves out
 	$(BIN)/python -m pytest $(PARALLEL) -m slow tests/package tests/grading tests/book
+
+test-hostile: env system ## grade the whole bank of hostile submissions in each tier of isolation
+	$(BIN)/python -m pytest -m hostile tests/grading
 
 check: env ## the quick round: lint, types, notebooks, unit tests
 	$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/python book/_ext/notebooks.py --check $(CHAPTERS) && $(BIN)/course-flows exercises --check && $(BIN)/python -m pytest -q $(PARALLEL) -m "not slow" tests/package

@@ -19,17 +19,71 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("notebook", type=A_PATH)
-@click.option("--report", type=A_PATH, required=True, help="Folder for report.json and report.md.")
+@click.argument("notebook", type=A_PATH, metavar="NOTEBOOK_OR_FOLDER")
+@click.option("--report", type=A_PATH, required=True, help="Folder for the results.")
 @click.option("--course", type=A_PATH, help="Folder with solutions/ and tests/hidden/.")
 @click.option("--exercise", help="Name of the exercise, where the notebook does not say it.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the hidden checks.")
+@click.option("--no-visible", is_flag=True, help="Leave out the checks that the notebook shows; they grant no points.")
+@click.option("--book-url", default="", envvar="COURSE_FLOWS_BOOK_URL", help="Where the built book is, for links.")
+@click.option("--jobs", type=click.IntRange(1, 256), help="Folder: how many to grade at once (default: one a core).")
+@click.option("--deadline", default="", help="Folder: later submissions are flagged, like 2026-03-01T12:00+01:00.")
+@click.option("--shard", default="1/1", show_default=True, help="Folder: grade part i of n; see course-flows merge.")
 @click.option("--unsafe", is_flag=True, help="Grade without isolation where there is none: your own code only.")
-def grade(notebook: Path, report: Path, course: Path | None, exercise: str | None, seed: int, unsafe: bool) -> None:
-    """Grade NOTEBOOK in a sandbox and write a report."""
+def grade(
+    notebook: Path,
+    report: Path,
+    course: Path | None,
+    exercise: str | None,
+    seed: int,
+    no_visible: bool,
+    book_url: str,
+    jobs: int | None,
+    deadline: str,
+    shard: str,
+    unsafe: bool,
+) -> None:
+    """Grade a notebook, or every notebook in a folder, in a sandbox and write reports.
+
+    A folder holds <student>.ipynb or <student>/<name>.ipynb and, where there are deadlines, submissions.csv with the
+    columns student, file, submitted_at. Of the submissions of a student the latest on-time one counts; late ones are
+    graded and flagged. A batch that was stopped goes on when it is started again.
+    """
     from course_flows.grading import commands
 
-    sys.exit(commands.grade(notebook, report, course, exercise, seed, unsafe))
+    if not notebook.is_dir():
+        sys.exit(commands.grade(notebook, report, course, exercise, seed, unsafe, not no_visible, book_url))
+    options = {"seed": seed, "exercise": exercise, "visible": not no_visible, "book_url": book_url, "unsafe": unsafe}
+    sys.exit(commands.grade_folder(notebook, report, course, jobs, deadline=deadline, shard=shard, **options))
+
+
+@main.command()
+@click.argument("parts", nargs=-1, required=True, type=A_PATH)
+@click.option("--report", type=A_PATH, required=True, help="Folder for the results of the whole class.")
+def merge(parts: tuple[Path, ...], report: Path) -> None:
+    """Put the report folders PARTS of all shards of a class together."""
+    from course_flows.grading import class_commands
+
+    sys.exit(class_commands.merge_folders(parts, report))
+
+
+@main.command()
+@click.option("--check", "check_only", is_flag=True, help="Write nothing; say which are stale.")
+@click.option("--course", type=A_PATH, help="Folder with solutions/ and tests/hidden/.")
+def signatures(check_only: bool, course: Path | None) -> None:
+    """Note for every wrong answer of the bank which hidden tests it fails, for the hints in reports."""
+    from course_flows.grading import class_commands
+
+    sys.exit(class_commands.signatures(course, check_only))
+
+
+@main.command()
+@click.option("--shards", type=click.IntRange(1, 64), default=1, show_default=True, help="How many grading jobs.")
+def workflow(shards: int) -> None:
+    """Print a GitHub Actions workflow that grades a class without secrets."""
+    from course_flows.grading.workflow import workflow_text
+
+    click.echo(workflow_text(shards), nl=False)
 
 
 @main.command()

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import click
 
 from course_flows.grading.course import CourseError, find_course
 from course_flows.grading.notebooks import NotebookError, load, tasks_of
+from course_flows.grading.text import one_line
 
-__all__ = ["check", "exercises", "grade", "isolation", "release"]
+__all__ = ["check", "exercises", "grade", "grade_folder", "isolation", "release"]
 
 GRADED, FAILED, NOT_A_NOTEBOOK, NOT_ISOLATED = 0, 1, 2, 3
 
 
-def grade(notebook: Path, report: Path, course: Path | None, exercise: str | None, seed: int, unsafe: bool) -> int:
+def grade(
+    notebook: Path,
+    report: Path,
+    course: Path | None,
+    exercise: str | None,
+    seed: int,
+    unsafe: bool,
+    visible: bool = True,
+    book_url: str = "",
+) -> int:
     """Grade a notebook and write its report."""
     from course_flows.grading.grade import grade_file
     from course_flows.grading.isolation import UNSAFE_BANNER, IsolationError, open_pool
@@ -26,7 +38,9 @@ def grade(notebook: Path, report: Path, course: Path | None, exercise: str | Non
         with open_pool(unsafe=unsafe) as pool:
             if pool.tier == "none":
                 click.echo(UNSAFE_BANNER, err=True)
-            grading = grade_file(notebook, found, pool, exercise=exercise, seed=seed)
+            grading = grade_file(
+                notebook, found, pool, exercise=exercise, seed=seed, visible=visible, book_url=book_url
+            )
     except NotebookError as error:
         return _say(str(error), NOT_A_NOTEBOOK)
     except IsolationError as error:
@@ -35,12 +49,25 @@ def grade(notebook: Path, report: Path, course: Path | None, exercise: str | Non
         return _say(str(error), FAILED)
     write_report(grading.report, report)
     for fault in grading.faults:
-        click.echo(f"note for the teacher: the hidden test {fault}", err=True)
+        _say(f"note for the teacher: the hidden test {fault}", GRADED)
     result = grading.report
     for task in result["tasks"]:
         click.echo(f"{task['points']:g}/{task['max_points']:g}  {task['id']}")
     click.echo(f"{result['points']:g} of {result['max_points']:g} points; the report is in {report}")
     return GRADED
+
+
+def grade_folder(folder: Path, report: Path, course: Path | None, jobs: int | None, **options: Any) -> int:
+    """Grade a folder of submissions."""
+    from course_flows.grading import class_commands
+    from course_flows.grading.batch import Batch
+
+    try:
+        found = find_course(course)
+    except CourseError as error:
+        return _say(str(error), FAILED)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return class_commands.grade_folder(Batch(folder=folder, report=report, course=found, jobs=jobs or cores, **options))
 
 
 def check(notebook: Path) -> int:
@@ -106,5 +133,5 @@ def isolation() -> int:
 
 
 def _say(text: str, status: int) -> int:
-    click.echo(text, err=True)
+    click.echo(one_line(text, 2000), err=True)
     return status

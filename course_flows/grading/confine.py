@@ -78,7 +78,7 @@ def _limit_resources(limits: Limits) -> None:
         resource.RLIMIT_NOFILE: 256,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_MEMLOCK: 0,
-        resource.RLIMIT_NPROC: 512,
+        resource.RLIMIT_NPROC: limits.threads,
     }
     for kind, cap in caps.items():
         _, hard = resource.getrlimit(kind)

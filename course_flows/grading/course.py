@@ -42,6 +42,11 @@ class Course:
         """The folder of right and wrong answers, by exercise and task."""
         return self.root / "tests" / "answers"
 
+    @property
+    def book(self) -> Path:
+        """The folder of the book's sources, which need not be there."""
+        return self.root / "book"
+
     def exercise_names(self) -> list[str]:
         """Return the names of all exercises, in order."""
         return sorted(path.stem for path in self.solutions.glob("*.ipynb"))

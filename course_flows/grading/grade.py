@@ -12,13 +12,15 @@ from course_flows.grading.course import Course, CourseError
 from course_flows.grading.files import read_file
 from course_flows.grading.hidden import grade_notebook
 from course_flows.grading.isolation import IsolationError
+from course_flows.grading.links import resolve
+from course_flows.grading.mistakes import load_mistakes, recognize
 from course_flows.grading.pool import WorkerPool
 from course_flows.grading.report import build_report
 from course_flows.grading.submission import Submission, read_submission
 from course_flows.grading.text import one_line
 from course_flows.grading.visible import Visible, run_visible
 
-__all__ = ["Grading", "grade_file"]
+__all__ = ["Grading", "grade_data", "grade_file"]
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,32 @@ def grade_file(
     exercise: str | None = None,
     seed: int = 0,
     visible: bool = True,
+    book_url: str = "",
 ) -> Grading:
     """Grade one notebook. Raises NotebookError for a file that is none, CourseError where the course is broken.
 
-    Only the solution cells of the submission are used; they go into the released notebook.
+    Only the solution cells of the submission are used; they go into the released notebook. ``book_url`` is where the
+    built book is to be read; without it links are relative.
     """
+    data = read_file(path, pool.limits.notebook_bytes)
+    return grade_data(data, path.name, course, pool, exercise=exercise, seed=seed, visible=visible, book_url=book_url)
+
+
+def grade_data(
+    data: bytes,
+    file_name: str,
+    course: Course,
+    pool: WorkerPool,
+    *,
+    exercise: str | None = None,
+    seed: int = 0,
+    visible: bool = True,
+    book_url: str = "",
+) -> Grading:
+    """Grade the bytes of one notebook; see `grade_file`."""
     check_course_is_hidden(course, pool)
-    submission = read_submission(read_file(path, pool.limits.notebook_bytes), pool)
-    name = choose_exercise(course, exercise, submission, path)
+    submission = read_submission(data, pool)
+    name = choose_exercise(course, exercise, submission, file_name)
     rebuilt, problems = notebooks.fill(course.release(name), submission.ids, submission.sources)
     tasks = notebooks.tasks_of(rebuilt)
     hidden = grade_notebook(course, name, rebuilt, pool, seed)
@@ -52,7 +72,7 @@ def grade_file(
         raise CourseError(f"No hidden test of {name} is about the task {', '.join(hidden.untested)}.")
     seen = run_visible(rebuilt, pool.tier, pool.limits) if visible else {}
     report = build_report(
-        notebook=path.name,
+        notebook=file_name,
         exercise=name,
         isolation=pool.tier,
         seed=seed,
@@ -60,14 +80,16 @@ def grade_file(
         problems=problems,
         hidden=hidden,
         visible={task.name: seen.get(task.name, Visible("not run")) for task in tasks},
+        mistakes=recognize(load_mistakes(course, name), hidden),
+        link=lambda label: resolve(course.book, label, book_url),
     )
     return Grading(report, [fault.splitlines()[0] for fault in hidden.faults])
 
 
-def choose_exercise(course: Course, wanted: str | None, submission: Submission, path: Path) -> str:
+def choose_exercise(course: Course, wanted: str | None, submission: Submission, file_name: str) -> str:
     """Return which exercise a submission answers: what was asked for, what the notebook says, or its file name."""
     known = course.exercise_names()
-    candidates = [wanted] if wanted is not None else [submission.exercise, path.stem]
+    candidates = [wanted] if wanted is not None else [submission.exercise, Path(file_name).stem]
     for candidate in candidates:
         if candidate in known:
             return candidate

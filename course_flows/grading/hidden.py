@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from course_flows.grading import notebooks
 from course_flows.grading.course import Course, CourseError
@@ -77,7 +78,7 @@ def grade_notebook(
         outcome.results.setdefault(result.property.task, []).append(result)
     for task in tasks:
         results = outcome.results.setdefault(task.name, [])
-        won = bool(results) and all(result.passed and not result.failed for result in results)
+        won = bool(results) and all(result.won() for result in results)
         outcome.points[task.name] = task.points if won else 0
         outcome.max_points[task.name] = task.points
     return outcome
@@ -90,7 +91,8 @@ def _run_suite(suite: Path, plugin: HiddenPlugin) -> HiddenPlugin:
     arguments += ["--import-mode=importlib", "--assert=plain", "--capture=no", "-W", "ignore"]
     arguments += [word for name in SILENCED for word in ("-p", f"no:{name}")]
     silence = io.StringIO()
-    with _without_pytest_settings(), _forgetting_modules(folder), contextlib.redirect_stdout(silence):
+    quiet = contextlib.redirect_stdout(silence)
+    with _without_pytest_settings(), _forgetting_modules(folder), _one_thread(), quiet:
         status = pytest.main([*arguments, str(suite)], plugins=[plugin])
     if plugin.broken:
         raise PoolError(f"The grading broke off, nothing was judged: {plugin.broken}.")
@@ -98,6 +100,17 @@ def _run_suite(suite: Path, plugin: HiddenPlugin) -> HiddenPlugin:
         problem = "; ".join(plugin.problems) or "it holds no tests"
         raise CourseError(f"The hidden suite {suite.name} cannot be used: {problem}.")
     return plugin
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute expectations with one thread, so that sums come out the same whatever else runs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ def main() -> None:
     torch.set_num_threads(1)
     os.environ.update(HOME=str(folder), TMPDIR=str(folder), IPYTHONDIR=str(folder), MPLBACKEND="agg")
     os.chdir(folder)
+    tempfile.tempdir = str(folder)  # else it would try by removing a file, which the lock forbids
     ProfileDir.create_profile_dir_by_name(str(folder), "default")
     lock_kernel(folder, Limits())
     patched: Any = kernelapp

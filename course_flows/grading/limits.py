@@ -23,6 +23,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     file_bytes: int = 64 * MEGABYTE
     scratch_bytes: int = 256 * MEGABYTE
     scratch_files: int = 20_000
+    threads: int = 512
     reply_bytes: int = 32 * MEGABYTE
     notebook_bytes: int = 4 * MEGABYTE
     losses_per_task: int = 2

@@ -12,7 +12,7 @@ import torch
 
 from course_flows.grading.pool import PoolError
 from course_flows.grading.remote import Student
-from course_flows.grading.session import Session, StudentError, WorkerLostError
+from course_flows.grading.session import RefusedError, Session, StudentError, WorkerLostError
 from course_flows.grading.text import one_line
 
 if TYPE_CHECKING:
@@ -25,14 +25,23 @@ UNFINISHED = "the check could not be finished with what your code returned"
 
 @dataclass
 class Result:
-    """What became of one hidden test; ``fault`` is for the suite's author and never shown to a student."""
+    """What became of one hidden test; ``fault`` is for the suite's author and never shown to a student.
+
+    ``manner`` says how it failed: ``wrong`` (the property does not hold), ``refused`` (an answer was not of the
+    declared kind), ``raised`` (the code raised), ``lost`` (its process ended) or ``fault`` (the suite broke off).
+    """
 
     name: str
     property: Property
     passed: bool = False
     failed: bool = False
+    manner: str = ""
     found: str = ""
     fault: str = ""
+
+    def won(self) -> bool:
+        """Whether the test passed in every phase."""
+        return self.passed and not self.failed
 
 
 @dataclass
@@ -44,6 +53,7 @@ class HiddenPlugin:
     results: dict[str, Result] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     losses: dict[str, int] = field(default_factory=dict)
+    last_task: str = ""
     broken: str = ""
 
     @pytest.fixture
@@ -60,7 +70,13 @@ class HiddenPlugin:
             raise WorkerLostError("not tried: earlier checks of this task already cost too much")
         before = self.session.lost
         self.session.forget_objects()
+        self._charge(self.last_task, before)
+        self.last_task, before = task, self.session.lost
         yield Student(self.session, request.node.name, self.seed)
+        self._charge(task, before)
+
+    def _charge(self, task: str, before: int) -> None:
+        """Count the workers that were lost since ``before`` against a task."""
         self.losses[task] = self.losses.get(task, 0) + self.session.lost - before
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -89,6 +105,7 @@ class HiddenPlugin:
                 result.passed = True
             elif call.excinfo is not None:
                 result.failed = True
+                result.manner = _manner(call.excinfo.value)
                 result.found, result.fault = self._words(call.excinfo, report)
         return report
 
@@ -102,3 +119,8 @@ class HiddenPlugin:
         if isinstance(error, AssertionError):
             return one_line(str(error)), ""
         return UNFINISHED, f"{type(error).__name__}: {error}\n{report.longreprtext}"
+
+
+def _manner(error: BaseException) -> str:
+    kinds = {WorkerLostError: "lost", RefusedError: "refused", StudentError: "raised", AssertionError: "wrong"}
+    return next((name for kind, name in kinds.items() if isinstance(error, kind)), "fault")

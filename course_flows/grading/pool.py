@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import select
-import shutil
 import socket
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from course_flows.grading.protocol import (
     decode,
     sizes_of_prefix,
 )
+from course_flows.grading.scratch import remove
 
 __all__ = ["PoolError", "WireTimeoutError", "Worker", "WorkerPool"]
 
@@ -68,7 +68,7 @@ class WorkerPool:
                 env=clean_environment(self._folder),
             )
         except OSError as error:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            remove(self._folder)
             raise PoolError(f"the fork server cannot be started: {error}") from None
         finally:
             remote.close()
@@ -136,7 +136,7 @@ class WorkerPool:
             self._process.kill()
             self._process.wait()
         self._errors.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remove(self._folder)
 
     def __enter__(self) -> WorkerPool:
         return self

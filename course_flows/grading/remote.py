@@ -9,7 +9,7 @@ from torch import Tensor
 
 from course_flows.grading import specs
 from course_flows.grading.protocol import Opaque
-from course_flows.grading.session import Reference, Session, StudentError
+from course_flows.grading.session import Reference, RefusedError, Session, StudentError
 from course_flows.grading.text import one_line
 
 __all__ = ["Handle", "Student"]
@@ -106,7 +106,7 @@ class Student:
         try:
             return specs.check(value, spec, Handle, what)
         except ValueError as error:
-            raise StudentError(one_line(str(error))) from None
+            raise RefusedError(one_line(str(error))) from None
 
     def _handles(self, value: Any) -> Any:
         if isinstance(value, Reference):
@@ -175,11 +175,11 @@ class Handle:
 
 def _tensors(found: Any, what: str, optional: bool) -> dict[str, Any]:
     if type(found) is not dict:
-        raise StudentError(f"{what} must be a dictionary of tensors, found {specs.describe(found)}")
+        raise RefusedError(f"{what} must be a dictionary of tensors, found {specs.describe(found)}")
     for name, value in found.items():
         if not (type(value) is Tensor or (optional and value is None)):
             shown = specs.describe(value) if isinstance(value, Opaque) else type(value).__name__
-            raise StudentError(one_line(f"{what} must be tensors, found {shown} for {name}"))
+            raise RefusedError(one_line(f"{what} must be tensors, found {shown} for {name}"))
     return Named(found, what)
 
 
@@ -192,4 +192,4 @@ class Named(dict[str, Any]):
 
     def __missing__(self, name: str) -> NoReturn:
         known = ", ".join(self) or "none"
-        raise StudentError(one_line(f"{self._what} have no entry {name}; there are: {known}"))
+        raise RefusedError(one_line(f"{self._what} have no entry {name}; there are: {known}"))

@@ -1,21 +1,37 @@
-"""The report of a grading: plain data, the same bytes for the same submission and seed."""
+"""The report of a grading: plain data, the same bytes for the same submission and seed, and its renderings.
+
+``report.json`` holds one object; `course_flows.grading.schema.REPORT_SCHEMA` is its JSON Schema:
+
+* ``schema_version`` (1), ``notebook`` (the file's name), ``exercise``, ``isolation`` (the tier), ``seed``;
+* ``points`` and ``max_points``, the sums over the tasks;
+* ``tasks``, each with ``id``, ``title``, ``points``, ``max_points``, ``status`` (``passed``, ``failed``, ``missing``),
+  ``visible`` (what the checks in the notebook said: ``passed``, ``failed`` or ``not run``), ``feedback`` (sentences),
+  ``mistakes`` (known mistakes that the answer looks like: ``name`` and ``hint``) and ``links`` (places in the book to
+  read again: ``title`` and ``url``).
+"""
 
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from course_flows.grading.exchange import gradescope, junit
+from course_flows.grading.files import write_file
 from course_flows.grading.hidden import HiddenResult
+from course_flows.grading.links import Link
+from course_flows.grading.mistakes import Mistake
 from course_flows.grading.notebooks import Task
+from course_flows.grading.page import student_page
 from course_flows.grading.text import for_markdown, one_line
 from course_flows.grading.visible import Visible
 
-__all__ = ["SCHEMA_VERSION", "build_report", "markdown", "write_report"]
+__all__ = ["SCHEMA_VERSION", "build_report", "json_text", "markdown", "report_files", "write_report"]
 
 SCHEMA_VERSION = 1
 MAX_FEEDBACK = 12
+LOOKS_LIKE = "This looks like a known mistake: "
 
 
 def build_report(
@@ -28,9 +44,15 @@ def build_report(
     problems: dict[str, str],
     hidden: HiddenResult,
     visible: dict[str, Visible],
+    mistakes: Mapping[str, Sequence[Mistake]] | None = None,
+    link: Callable[[str], Link | None] = lambda label: None,
 ) -> dict[str, Any]:
     """Return the report as plain data. A task has its points or none; the hidden stage alone decides."""
-    rows = [_row(task, problems.get(task.name), hidden, visible[task.name]) for task in tasks]
+    looks = mistakes or {}
+    rows = [
+        _row(task, problems.get(task.name), hidden, visible[task.name], looks.get(task.name, ()), link)
+        for task in tasks
+    ]
     return {
         "schema_version": SCHEMA_VERSION,
         "notebook": one_line(notebook, 120),
@@ -43,14 +65,25 @@ def build_report(
     }
 
 
-def _row(task: Task, problem: str | None, hidden: HiddenResult, visible: Visible) -> dict[str, Any]:
+def _row(
+    task: Task,
+    problem: str | None,
+    hidden: HiddenResult,
+    visible: Visible,
+    looks: Sequence[Mistake],
+    link: Callable[[str], Link | None],
+) -> dict[str, Any]:
     points = 0 if problem else hidden.points[task.name]
+    shown: Sequence[Mistake] = ()
+    links: list[Link] = []
     if problem:
         status, feedback = "missing", [problem]
     elif points == task.points:
         status, feedback = "passed", []
     else:
-        status, feedback = "failed", _feedback(task.name, hidden)
+        status, shown = "failed", looks
+        feedback = [LOOKS_LIKE + mistake.hint for mistake in shown] + _feedback(task.name, hidden)
+        links = _links(task.name, hidden, link)
     if visible.status == "failed" and not problem:
         feedback = [*feedback, f"The visible check in the notebook says: {visible.text}"]
     elif visible.status == "not run" and visible.text:
@@ -62,6 +95,8 @@ def _row(task: Task, problem: str | None, hidden: HiddenResult, visible: Visible
         "max_points": task.points,
         "status": status,
         "feedback": feedback,
+        "mistakes": [{"name": mistake.name, "hint": mistake.hint} for mistake in shown],
+        "links": [{"title": one.title, "url": one.url} for one in links],
         "visible": visible.status,
     }
 
@@ -72,17 +107,19 @@ def _feedback(task: str, hidden: HiddenResult) -> list[str]:
     if task in hidden.cell_errors:
         lines.append(f"Running the cell ended with an error: {hidden.cell_errors[task]}")
     for result in hidden.results[task]:
-        if not result.failed and result.passed:
+        if result.won():
             continue
-        line = result.property.sentence
-        if result.found:
-            line += f" Found: {result.found}."
-        if result.property.hint_link:
-            line += f" (In the book: {result.property.hint_link}.)"
-        lines.append(line)
+        lines.append(result.property.sentence + (f" Found: {result.found}." if result.found else ""))
     lines = list(dict.fromkeys(lines))
     left = len(lines) - MAX_FEEDBACK
     return lines if left <= 0 else [*lines[:MAX_FEEDBACK], f"… and {left} more checks that failed."]
+
+
+def _links(task: str, hidden: HiddenResult, link: Callable[[str], Link | None]) -> list[Link]:
+    """Return where the book speaks of the properties that failed, each place once."""
+    labels = [result.property.hint_link for result in hidden.results[task] if not result.won()]
+    found = [link(label) for label in dict.fromkeys(labels) if label]
+    return [one for one in found if one is not None]
 
 
 def markdown(report: dict[str, Any]) -> str:
@@ -100,17 +137,28 @@ def markdown(report: dict[str, Any]) -> str:
         score = f"{task['points']:g} of {task['max_points']:g} points. Visible check: {task['visible']}."
         lines += ["", head, "", score]
         lines += [""] * bool(task["feedback"]) + [f"* {for_markdown(text)}" for text in task["feedback"]]
+        lines += [f"* Read again: [{for_markdown(one['title'])}](<{one['url']}>)" for one in task["links"]]
     return "\n".join(lines) + "\n"
 
 
-def write_report(report: dict[str, Any], folder: Path) -> None:
-    """Write report.json and report.md, each in one step."""
-    folder.mkdir(parents=True, exist_ok=True)
-    texts = {
-        "report.json": json.dumps(report, indent=2, ensure_ascii=False) + "\n",
+def json_text(content: Any) -> str:
+    """Return the text of a JSON file."""
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def report_files(report: dict[str, Any]) -> dict[str, str]:
+    """Return the report in every form, by file name; report.json is the last."""
+    return {
         "report.md": markdown(report),
+        "report.html": student_page(report),
+        "junit.xml": junit([report]),
+        "results.json": json_text(gradescope(report)),
+        "report.json": json_text(report),
     }
-    for name, text in texts.items():
-        partial = folder / f".{name}.partial"
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, folder / name)
+
+
+def write_report(report: dict[str, Any], folder: Path) -> None:
+    """Write the report in every form, each file in one step, report.json last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in report_files(report).items():
+        write_file(folder / name, text)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from course_flows.grading import worker
 from course_flows.grading.confine import LockError, lock_worker
 from course_flows.grading.limits import Limits
 from course_flows.grading.protocol import Ready, encode
-from course_flows.grading.scratch import outgrown
+from course_flows.grading.scratch import outgrown, remove
 
 __all__ = ["main"]
 
@@ -60,17 +60,29 @@ class Child:
         except OSError:
             return 0.0
 
-    def watch_scratch(self) -> None:
-        """End the worker where its scratch folder outgrows its limits."""
-        if not self.reason and outgrown(self.scratch, self.limits):
+    def threads(self) -> int:
+        """Return how many threads the worker runs; the kernel holds root to no such limit."""
+        try:
+            return int(Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[17])
+        except (OSError, IndexError):
+            return 0
+
+    def watch(self) -> None:
+        """End the worker where its scratch folder or the number of its threads outgrows the limits."""
+        if self.reason:
+            return
+        if outgrown(self.scratch, self.limits):
             self.reason = "scratch"
+        elif self.threads() > self.limits.threads:
+            self.reason = "threads"
+        if self.reason:
             os.kill(self.pid, signal.SIGKILL)
 
     def end(self) -> dict[str, Any]:
         """Kill the worker, collect it, remove its scratch folder."""
         os.kill(self.pid, signal.SIGKILL)
         _, status = os.waitpid(self.pid, 0)
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        remove(self.scratch)
         return {"status": os.waitstatus_to_exitcode(status), "reason": self.reason}
 
 
@@ -90,7 +102,7 @@ class Server:
             timeout = POLL_SECONDS if self.children else None
             readable, _, _ = select.select([self.control], [], [], timeout)
             for child in self.children.values():
-                child.watch_scratch()
+                child.watch()
             if not readable:
                 continue
             data, fds, _, _ = socket.recv_fds(self.control, 1 << 16, 3)
@@ -134,6 +146,7 @@ def _become_worker(fds: list[int], scratch: Path, limits: Limits, lock: bool) ->
         os.chdir(scratch)
         os.environ.clear()
         os.environ.update(HOME=str(scratch), TMPDIR=str(scratch), OMP_NUM_THREADS="1", LANG="C.UTF-8")
+        tempfile.tempdir = str(scratch)  # else it would try by removing a file, which the lock forbids
         layers: list[str] = []
         problem = ""
         if lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from course_flows.grading.protocol import (
 from course_flows.grading.text import one_line
 from course_flows.grading.values import Packer, Unpacker
 
-__all__ = ["Cell", "Session", "StudentError", "WorkerLostError"]
+__all__ = ["Cell", "RefusedError", "Session", "StudentError", "WorkerLostError"]
 
 
 class StudentError(Exception):
@@ -32,6 +33,10 @@ class StudentError(Exception):
 
 class WorkerLostError(StudentError):
     """The worker ended, did not answer in time or answered with junk."""
+
+
+class RefusedError(StudentError):
+    """What the student's code returned is not of the declared kind."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +77,10 @@ class Session:
         return self._ask(worker, action, target, args, kwargs or {}, seed, layout)
 
     def forget_objects(self) -> None:
-        """Let the worker drop what handles of an earlier test refer to."""
+        """Let the worker drop what handles of an earlier test refer to; one that cannot is replaced by a new one."""
         if self._worker is not None:
-            self.request("reset")
+            with contextlib.suppress(WorkerLostError):
+                self.request("reset")
 
     def close(self) -> None:
         """End the worker."""
@@ -156,6 +162,8 @@ class Session:
         ended = worker.end() if worker is not None else {"status": 0, "reason": ""}
         if ended["reason"] == "scratch":
             return "your code wrote more files, or larger ones, than it may"
+        if ended["reason"] == "threads":
+            return "your code started more threads than it may"
         if isinstance(error, WireTimeoutError):
             return "your code did not finish in time (is there an endless loop?)"
         if isinstance(error, ProtocolError):

@@ -14,7 +14,7 @@ __all__ = ["SeccompError", "load_filter"]
 
 FILES = """read write readv writev pread64 pwrite64 preadv pwritev lseek close close_range fstat newfstatat stat lstat
 statx access faccessat faccessat2 readlink readlinkat getdents getdents64 getcwd chdir fchdir mkdir mkdirat rmdir unlink
-unlinkat rename renameat renameat2 ftruncate fsync fdatasync fallocate fadvise64 sendfile copy_file_range statfs fstatfs
+unlinkat rename renameat renameat2 ftruncate fsync fdatasync fadvise64 sendfile copy_file_range statfs fstatfs
 umask dup dup2 dup3 pipe pipe2 select pselect6 poll ppoll epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait
 epoll_pwait2 eventfd eventfd2 creat"""
 MEMORY = "mmap munmap mprotect mremap madvise brk membarrier mincore"
@@ -90,10 +90,14 @@ def _add_plain(lib: types.ModuleType, table: object, names: str) -> None:
 
 
 def _add_open(lib: types.ModuleType, table: object) -> None:
-    """Landlock decides which files; O_TRUNC needs write access, as old Landlock does not guard truncation."""
-    mode = os.O_TRUNC | os.O_ACCMODE
+    """Landlock decides which files; O_TRUNC needs write access, as old Landlock does not guard truncation.
+
+    No file without a name (O_TMPFILE): its size could not be watched.
+    """
+    nameless = os.O_TMPFILE & ~os.O_DIRECTORY
+    mode = os.O_TRUNC | os.O_ACCMODE | nameless
     for name, position in (("open", 1), ("openat", 2)):
-        _add(lib, table, name, lib.Arg(position, lib.MASKED_EQ, os.O_TRUNC, 0))
+        _add(lib, table, name, lib.Arg(position, lib.MASKED_EQ, os.O_TRUNC | nameless, 0))
         for write in (os.O_WRONLY, os.O_RDWR):
             _add(lib, table, name, lib.Arg(position, lib.MASKED_EQ, mode, os.O_TRUNC | write))
 

@@ -50,8 +50,8 @@ class Packer:
             return self._tensor(value)
         if kind is list:
             return Listing([self.pack(item, depth + 1) for item in value])
-        if kind is tuple or issubclass(kind, torch.Size):
-            return Bundle([self.pack(item, depth + 1) for item in value])
+        if issubclass(kind, tuple):  # a named tuple too, read without what its class makes of iteration
+            return Bundle([self.pack(item, depth + 1) for item in tuple.__iter__(value)])
         if issubclass(kind, dict) and all(type(key) is str for key in value):
             return Table(list(value), [self.pack(item, depth + 1) for item in value.values()])
         return self._other(value)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from typing import Any
 from course_flows.grading import notebooks
 from course_flows.grading.environment import clean_environment
 from course_flows.grading.limits import Limits
-from course_flows.grading.scratch import outgrown
+from course_flows.grading.scratch import outgrown, remove
 from course_flows.grading.text import one_line
 
 __all__ = ["Visible", "run_visible"]
@@ -47,7 +46,7 @@ def run_visible(notebook: dict[str, Any], tier: str, limits: Limits | None = Non
     try:
         problem, cells = _run_nbval(notebook, tier, limits, folder)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
     return {task: _of_task(task, cells, problem) for task in tasks}
 
 
@@ -94,7 +93,8 @@ def _run_nbval(
     )
     problem = _wait(process, scratch, limits)
     try:
-        return problem, json.loads(result.read_text(encoding="utf-8"))
+        # the folder's name is random, a report is not
+        return problem, json.loads(result.read_text(encoding="utf-8").replace(str(scratch), "/scratch"))
     except (OSError, ValueError):
         return problem or "the run of the notebook ended early", {}
 

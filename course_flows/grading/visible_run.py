@@ -6,9 +6,11 @@ What a kernel sends is data here, and too much of it costs only this process its
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import json
 import os
+import signal
 import sys
 from collections.abc import Generator
 from pathlib import Path
@@ -21,6 +23,7 @@ __all__ = ["main"]
 
 MEMORY_BYTES = 2 << 30
 KERNEL_START_SECONDS = 120
+PR_SET_PDEATHSIG = 1
 
 
 class Recorder:
@@ -62,6 +65,11 @@ def _limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, hard))
 
 
+def _end_with_grader() -> None:
+    """Let the kernel of the system end this process, and so the notebook's kernel, when the grader ends."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
 def _use_unix_sockets(folder: Path) -> None:
     """Let nbval's kernel listen on unix sockets in its own folder, where no one else reaches them."""
     manager: Any = nbval.kernel
@@ -73,6 +81,8 @@ def _use_unix_sockets(folder: Path) -> None:
 def main() -> None:
     """Run nbval with a kernel on unix sockets, under a limit of memory."""
     notebook, result, folder, seconds = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
+    if sys.platform.startswith("linux"):
+        _end_with_grader()
     if sys.platform != "win32":
         _limit_memory()
         _use_unix_sockets(folder)

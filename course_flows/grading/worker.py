@@ -189,8 +189,10 @@ def _respond(workspace: Workspace, request: Request, views: list[memoryview]) ->
 def _pack_by_layout(workspace: Workspace, packer: Packer, result: Any, layout: Any) -> Any:
     if layout is True:
         return None if result is None else workspace.keep(result)
-    if isinstance(layout, Bundle) and type(result) in (tuple, list) and len(result) == len(layout.items):
-        return Bundle([_pack_by_layout(workspace, packer, *pair) for pair in zip(result, layout.items)])
+    if isinstance(layout, Bundle) and isinstance(result, (tuple, list)):
+        parts = list(tuple.__iter__(result) if isinstance(result, tuple) else list.__iter__(result))
+        if len(parts) == len(layout.items):
+            return Bundle([_pack_by_layout(workspace, packer, *pair) for pair in zip(parts, layout.items)])
     return packer.pack(result)
 
 

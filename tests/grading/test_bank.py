@@ -9,9 +9,11 @@ import pytest
 from course_flows.grading.bank import Answer, answers_of, bank_gaps, judge
 from course_flows.grading.course import Course
 from course_flows.grading.hidden import grade_source
+from course_flows.grading.mistakes import load_mistakes, mistake_of, recognize
 from course_flows.grading.pool import WorkerPool
 
 COURSES = {"course": Course(Path(__file__).parents[2]), "mini": Course(Path(__file__).parent / "mini")}
+STALE = "the signatures are stale: run course-flows signatures"
 EXERCISES = [(name, exercise) for name, course in COURSES.items() for exercise in course.exercise_names()]
 ANSWERS = [(name, answer) for name, exercise in EXERCISES for answer in answers_of(COURSES[name], exercise)]
 
@@ -35,5 +37,12 @@ def test_the_reference_solution_has_full_points(name: str, exercise: str, best_p
 
 @pytest.mark.parametrize(("name", "answer"), ANSWERS, ids=[answer.name for _, answer in ANSWERS])
 def test_answer(name: str, answer: Answer, best_pool: WorkerPool) -> None:
-    complaints, _ = judge(COURSES[name], answer, best_pool)
+    complaints, outcome = judge(COURSES[name], answer, best_pool)
     assert complaints == []
+    if not answer.is_right:
+        found = mistake_of(COURSES[name], answer, outcome.results[answer.task])
+        stored = [
+            m for m in load_mistakes(COURSES[name], answer.exercise) if (m.task, m.name) == (found.task, found.name)
+        ]
+        assert [(m.sentence, m.hint, m.fails) for m in stored] == [(found.sentence, found.hint, found.fails)], STALE
+        assert [m.name for m in recognize(stored, outcome)[answer.task]] == [found.name]

@@ -40,6 +40,18 @@ class Module(torch.nn.Module):
     def __eq__(self, other): return True
     __hash__ = torch.nn.Module.__hash__
 def leave(): import os; os._exit(0)
+from typing import NamedTuple
+class Pair(NamedTuple):
+    points: object
+    rest: object
+class Liar(tuple):
+    def __iter__(self): return iter([7, 7, 7])
+    def __len__(self): return 3
+def pair(kind):
+    points, rest = torch.ones(2), Module()
+    return {"named": Pair(points, rest), "liar": Liar((points, rest)), "list": [points, rest]}[kind]
+def signs(): return torch.linalg.slogdet(-torch.eye(3))
+def numbers(): return Pair(Pair(1, 2), [Liar((3,))])
 """
 
 
@@ -87,6 +99,17 @@ def test_values_arrive_as_declared(student: Student) -> None:
 def test_values_that_are_not_as_declared(name: str, spec: object, student: Student) -> None:
     with pytest.raises(StudentError, match=r"must|have"):
         student.give(name, returns=spec)
+
+
+def test_a_named_tuple_is_a_tuple(student: Student) -> None:
+    one = tensor(dtype=torch.float32)
+    sign, log_abs = student.signs(returns=(one, one))
+    assert (sign.item(), log_abs.item()) == (-1.0, 0.0)
+    assert student.numbers(returns=((integer(), integer()), ((integer(),),))) == ((1, 2), ((3,),))
+    for kind in ("named", "liar", "list"):
+        points, module = student.pair(kind, returns=(tensor(2, dtype=torch.float32), handle()))
+        assert points.tolist() == [1.0, 1.0]
+        assert set(student.parameters(module)) == {"weight", "unused"}
 
 
 def test_a_call_without_a_declared_return_is_the_suites_error(student: Student) -> None:

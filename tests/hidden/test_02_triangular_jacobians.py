@@ -10,11 +10,12 @@ import math
 import torch
 
 from course_flows.grading.suite import (
-    StudentError,
     assert_close,
+    boolean,
     finite_difference_jacobian,
     finite_difference_log_det,
     handle,
+    integer,
     property_of,
     shuffled,
     tensor,
@@ -23,9 +24,63 @@ from course_flows.grading.suite import (
 CHAPTER = "ch-triangular-jacobians"
 F32, F64 = torch.float32, torch.float64
 
+# Calls what the notebook defines and reports what shows only where the call is made.
+WITNESS = """
+import sys
+from torch.utils._python_dispatch import TorchDispatchMode
+
+class Operations(TorchDispatchMode):
+    def __init__(self):
+        super().__init__()
+        self.names, self.largest = set(), 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.add(function.overloadpacket.__name__)
+        result = function(*args, **(kwargs or {}))
+        for part in result if isinstance(result, (tuple, list)) else (result,):
+            if isinstance(part, torch.Tensor):
+                self.largest = max(self.largest, part.numel())
+        return result
+
+def callable_of(target):
+    return getattr(sys.modules["__main__"], target) if isinstance(target, str) else target
+
+class Witness:
+    def leaves_alone(self, target, *args):
+        tensors = [value for value in args if isinstance(value, torch.Tensor)]
+        before = [(value.clone(), value.requires_grad) for value in tensors]
+        with torch.no_grad():
+            callable_of(target)(*args)
+        return all(torch.equal(new, old) and new.requires_grad == flag for new, (old, flag) in zip(tensors, before))
+
+    def refuses(self, target, *args):
+        try:
+            callable_of(target)(*args)
+        except ValueError:
+            return True
+        return False
+
+    def uses(self, names, target, *args):
+        with Operations() as seen:
+            callable_of(target)(*args)
+        return bool(seen.names & set(names))
+
+    def largest(self, target, *args):
+        with Operations() as seen:
+            callable_of(target)(*args)
+        return seen.largest
+
+witness = Witness()
+"""
+
 
 def randn(*shape, rng, dtype=F64):
     return torch.randn(shape, dtype=F64, generator=rng).to(dtype)
+
+
+def some_number(rng):
+    """A number of coordinates that no answer can know in advance."""
+    return int(torch.randint(4, 13, (1,), generator=rng))
 
 
 def orthogonal(features, rng):
@@ -66,6 +121,28 @@ def back(flow, z):
 
 def points_only(method):
     return lambda x: method(x, returns=pair(x))[0]
+
+
+def assert_differentiable(student, flow, x, rng):
+    """Require the gradients of both directions for the points, as a stack of flows needs them."""
+    for method in ("forward", "inverse"):
+        found = student.input_gradient(flow.bound(method), x, output=0, returns=tensor(*x.shape))
+        jacobian = finite_difference_jacobian(points_only(getattr(flow, method)), x, rng)
+        assert_close(found, jacobian.sum(dim=1), 1e-6, what=f"the gradient of the points of {method}")
+
+
+def assert_left_alone(student, flow, x):
+    """Require both directions to leave the points that they are given as they are."""
+    witness = student.define(WITNESS, "witness")
+    for method in ("forward", "inverse"):
+        kept = witness.leaves_alone(flow.bound(method), x, returns=boolean())
+        assert kept, f"{method} changed the points that it was given"
+
+
+def assert_built_aside(student, name, given):
+    """Require that building a flow leaves the tensor that it is built from as it is."""
+    kept = student.define(WITNESS, "witness").leaves_alone(name, given, returns=boolean())
+    assert kept, f"{name} changed the tensor that it was built from"
 
 
 # ------------------------------------------------------------------------------------------------ 1: L d U P
@@ -109,7 +186,7 @@ def assert_factors(flow, size, dtype=F64):
     hint_link=CHAPTER,
 )
 def test_ldu_starts_at_the_matrix(student, rng):
-    for size, count in ((3, 3), (5, 4), (40, 2)):
+    for size, count in ((3, 3), (some_number(rng), 4), (40, 2)):
         matrix, x = pivoted(size, rng), randn(count, size, rng=rng)
         flow = student.LDUFlow(matrix, returns=handle())
         assert_close(both(flow, x)[0], x @ matrix.T, 1e-11, what="z")
@@ -292,6 +369,24 @@ def test_ldu_reload(student, rng):
         assert_close(back(target, x)[0], back(source, x)[0], 1e-9, what="x of the reloaded flow")
 
 
+@property_of("ldu-flow", "Both directions pass gradients on to their points, and nothing that is given is changed.")
+def test_ldu_points(student, rng):
+    matrix, x = pivoted(4, rng), randn(3, 4, rng=rng)
+    flow = student.LDUFlow(matrix, returns=handle())
+    assert_differentiable(student, flow, x, rng)
+    assert_left_alone(student, flow, x)
+    assert_built_aside(student, "LDUFlow", matrix)
+
+
+@property_of("ldu-flow", "inverse needs triangular solves alone: no matrix inverse, no general solver, no second LU.")
+def test_ldu_inverse_is_triangular(student, rng):
+    flow, z = student.LDUFlow(pivoted(4, rng), returns=handle()), randn(3, 4, rng=rng)
+    names = ["linalg_inv_ex", "_linalg_solve_ex", "linalg_lu", "linalg_lu_factor_ex", "linalg_lu_solve", "linalg_pinv"]
+    names += ["linalg_lstsq", "_linalg_svd", "linalg_qr", "_linalg_det", "_linalg_slogdet", "cholesky_inverse"]
+    used = student.define(WITNESS, "witness").uses(names, flow.bound("inverse"), z, returns=boolean())
+    assert not used, "inverse used a matrix inverse, a general solver or a factorization"
+
+
 # -------------------------------------------------------------------------------------------- 2: reflections
 
 
@@ -316,7 +411,7 @@ def rotation(student, vectors):
     hint_link=CHAPTER,
 )
 def test_reflections_formula(student, rng):
-    for count, size, number in ((9, 5, 1), (9, 5, 2), (9, 4, 7), (2, 2, 2), (4, 1, 1)):
+    for count, size, number in ((9, 5, 1), (9, some_number(rng), 2), (9, 4, some_number(rng)), (2, 2, 2), (4, 1, 1)):
         x, vectors = randn(count, size, rng=rng), randn(number, size, rng=rng)
         found = shuffled(lambda rows, v=vectors: apply(student, rows, v), x, rng)
         assert_close(found, reflected(x, vectors), 1e-11, what="the reflected points")
@@ -383,12 +478,18 @@ def test_reflections_matrix(student, rng):
 
 @property_of(
     "reflections",
-    "Applying reflections needs the vectors and no matrix: 30 000 coordinates are no trouble.",
+    "Applying reflections needs the vectors and no matrix: 30 000 coordinates, or 30 000 points, are no trouble.",
     hint_link=CHAPTER,
 )
 def test_reflections_without_a_matrix(student, rng):
-    x, vectors = randn(2, 30_000, rng=rng), randn(3, 30_000, rng=rng)
-    assert_close(apply(student, x, vectors), reflected(x, vectors), 1e-9, what="the reflected points")
+    witness = student.define(WITNESS, "witness")
+    for count, size in ((2, 400), (400, 2)):
+        x, vectors = randn(count, size, rng=rng), randn(3, size, rng=rng)
+        largest = witness.largest("apply_reflections", x, vectors, returns=integer())
+        assert largest <= 20_000, f"a tensor of {largest} entries was made for N = {count}, K = 3, D = {size}"
+    for count, size in ((2, 30_000), (30_000, 2)):
+        x, vectors = randn(count, size, rng=rng), randn(2, size, rng=rng)
+        assert_close(apply(student, x, vectors), reflected(x, vectors), 1e-9, what="the reflected points")
 
 
 @property_of(
@@ -422,6 +523,26 @@ def test_reflections_gradients(student, rng):
     assert bool((found != 0).any()), "the gradient of rotation_matrix for the vectors is 0"
     slope = (found * vectors).sum(dim=1)
     assert_close(slope, torch.zeros(3, dtype=F64), 1e-10, what="the gradient along a vector")
+
+
+@property_of("reflections", "Gradients of the rotation matrix reach every vector.")
+def test_rotation_gradient(student, rng):
+    vectors = randn(3, 5, rng=rng)
+    found = student.input_gradient("rotation_matrix", vectors, wrt=0, returns=tensor(3, 5))
+    leaf = vectors.clone().requires_grad_(True)
+    start = torch.eye(5, dtype=F64)
+    start[0, 0] = -1.0
+    expected = torch.autograd.grad(reflected(start, leaf).sum(), leaf)[0]
+    assert_close(found, expected, 1e-9, relative=1e-9, what="the gradient for the vectors")
+
+
+@property_of("reflections", "The tensors that are handed in stay as they are.")
+def test_reflections_leave_tensors_alone(student, rng):
+    witness, vectors = student.define(WITNESS, "witness"), randn(3, 5, rng=rng)
+    kept = witness.leaves_alone("apply_reflections", randn(4, 5, rng=rng), vectors, returns=boolean())
+    assert kept, "apply_reflections changed a tensor that it was given"
+    kept = witness.leaves_alone("rotation_matrix", vectors, returns=boolean())
+    assert kept, "rotation_matrix changed the vectors that it was given"
 
 
 # ------------------------------------------------------------------------------------ 3: block determinants
@@ -465,7 +586,7 @@ def assert_log_det(student, matrix, sizes, stored=None, tolerance=1e-10):
     hint_link=CHAPTER,
 )
 def test_block_sizes(student, rng):
-    for sizes in ([2, 2], [2, 1, 1], [1, 3, 2], [4], [3, 1, 2, 2]):
+    for sizes in ([2, 2], [2, 1, 1], [1, 3, 2], [4], [3, 1, some_number(rng), 2]):
         assert_log_det(student, block_matrices((4,), sizes, rng), sizes)
 
 
@@ -558,6 +679,34 @@ def test_block_float32(student, rng):
     assert_log_det(student, torch.tensor([[[-0.25]], [[3.0]]], dtype=F64), [1])
 
 
+@property_of("block-determinant", "One large block leaves the range of a float as well as many small ones do.")
+def test_block_range_within_a_block(student, rng):
+    for scale in (1e-3, 1e3):
+        for sizes in ([160], [1, 130, 3]):
+            assert_log_det(student, scale * block_matrices((2,), sizes, rng), sizes, tolerance=1e-7)
+    matrix = 1e-3 * block_matrices((), [20, 5], rng)
+    assert_log_det(student, matrix.to(F32), [20, 5], tolerance=1e-3)
+
+
+@property_of("block-determinant", "A singular block may stand anywhere, in any matrix of the batch.")
+def test_block_singular_anywhere(student, rng):
+    for sizes in ([2, 1], [1, 2], [1, 1, 1]):
+        matrix = block_matrices((2, 2), sizes, rng)
+        matrix[0, 1, -sizes[-1] :, -sizes[-1] :] = 0.0
+        sign, log_abs = log_det(student, matrix, sizes, finite=False)
+        expected = torch.linalg.slogdet(matrix)
+        assert_close(sign, expected.sign, 0.0, what="the sign")
+        assert_close(log_abs, expected.logabsdet, 1e-10, what="log|det|")
+
+
+@property_of("block-determinant", "The matrices that are handed in stay as they are.")
+def test_block_leaves_matrices_alone(student, rng):
+    witness, matrix = student.define(WITNESS, "witness"), block_matrices((3,), [1, 2], rng)
+    matrix[:, 0, 1:] = 7.0
+    kept = witness.leaves_alone("block_log_det", matrix, [1, 2], returns=boolean())
+    assert kept, "block_log_det changed the matrix that it was given"
+
+
 # ------------------------------------------------------------------------------------------- 4: permutation
 
 
@@ -574,8 +723,8 @@ def sent(x, destination):
     hint_link=CHAPTER,
 )
 def test_permutation_forward(student, rng):
-    for size in (3, 4, 9):
-        destination, x = long_cycle(size, rng), randn(size, size, rng=rng)
+    for size in (3, 4, some_number(rng), 5000):
+        destination, x = long_cycle(size, rng), randn(min(size, 9), size, rng=rng)
         for given in (destination, destination.tolist()):
             flow = student.PermutationFlow(given, returns=handle())
             assert_close(both(flow, x)[0], sent(x, destination), 0.0, what="z")
@@ -639,15 +788,22 @@ def test_permutation_dtype(student, rng):
     hint_link=CHAPTER,
 )
 def test_permutation_refuses(student, rng):
-    for wrong in ([0, 0], [1, 2], [0, 1, 3], [0, 1, 1, 3], [-1, 0, 1], [2, 2, 0]):
+    witness = student.define(WITNESS, "witness")
+    numbers = [[0, 0], [1, 2], [0, 1, 3], [0, 1, 1, 3], [-1, 0, 1], [2, 2, 0], [1]]
+    numbers += [[1, 1, 1], [0, 0, 3, 3], [0, 2, 2, 2], [-1, 2, 2], [3, -3, 3, 3]]  # the right sum, or the right largest
+    for wrong in numbers:
         for given in (wrong, torch.tensor(wrong)):
-            try:
-                student.PermutationFlow(given, returns=handle())
-            except StudentError as error:
-                kind = str(error).partition(":")[0].partition(" ")[0]
-                assert kind == "ValueError", f"what is no permutation should raise a ValueError, but raised {kind}"
-            else:
-                raise AssertionError("something that is no permutation was accepted")
+            refused = witness.refuses("PermutationFlow", given, returns=boolean())
+            assert refused, "something that is no permutation was accepted without a ValueError"
+
+
+@property_of("permutation-flow", "Gradients are carried along with the points, and nothing that is given is changed.")
+def test_permutation_points(student, rng):
+    destination, x = long_cycle(5, rng), randn(3, 5, rng=rng)
+    flow = student.PermutationFlow(destination, returns=handle())
+    assert_differentiable(student, flow, x, rng)
+    assert_left_alone(student, flow, x)
+    assert_built_aside(student, "PermutationFlow", destination)
 
 
 @property_of(
@@ -689,7 +845,7 @@ def slopes(flow, x, rng):
     hint_link=CHAPTER,
 )
 def test_whitening_moments(student, rng):
-    for count, size in ((40, 1), (40, 2), (60, 5), (31, 30)):
+    for count, size in ((40, 1), (40, 2), (60, some_number(rng)), (31, 30)):
         data = correlated(count, size, rng)
         z = both(student.WhiteningFlow(data, returns=handle()), data)[0]
         assert_close(z.mean(dim=0), torch.zeros(size, dtype=F64), 1e-8, what="the mean")
@@ -800,3 +956,29 @@ def test_whitening_reload(student, rng):
     assert_close(both(target, x)[0], both(source, x)[0], 1e-5, what="z of the reloaded flow")
     assert_close(both(target, x)[1], both(source, x)[1], 1e-5, what="the log-determinant of the reloaded flow")
     assert_close(back(target, x)[0], back(source, x)[0], 1e-4, what="x of the reloaded flow")
+
+
+@property_of("whitening-flow", "Gradients pass through both directions, and nothing that is given is changed.")
+def test_whitening_points(student, rng):
+    data, x = correlated(50, 3, rng), randn(4, 3, rng=rng)
+    flow = student.WhiteningFlow(data, returns=handle())
+    assert_differentiable(student, flow, x, rng)
+    assert_left_alone(student, flow, x)
+    assert_built_aside(student, "WhiteningFlow", data)
+
+
+@property_of("whitening-flow", "The unit of the data does not matter: nanometers and kilometers are whitened alike.")
+def test_whitening_units(student, rng):
+    data = correlated(60, 4, rng)
+    z = both(student.WhiteningFlow(data, returns=handle()), data)[0]
+    for unit in (1e-9, 1e9):
+        again = both(student.WhiteningFlow(unit * data, returns=handle()), unit * data)[0]
+        assert_close(again, z, 1e-8, what="the whitened data in another unit")
+
+
+@property_of("whitening-flow", "An affine map has no bounds: points far from the data are mapped by it too.")
+def test_whitening_far_points(student, rng):
+    data, x = correlated(50, 3, rng), 1e6 * randn(5, 3, rng=rng)
+    flow = student.WhiteningFlow(data, returns=handle())
+    z = both(flow, x)[0]
+    assert_close(back(flow, z)[0] / 1e6, x / 1e6, 1e-9, what="inverse(forward(x)), in millions,")

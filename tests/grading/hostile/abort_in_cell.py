@@ -1,0 +1,7 @@
+# class: exits
+# attack: aborts in its cell
+# task: 00_mini/scale-density
+# form: cell
+
+import os
+os.abort()

@@ -1,0 +1,7 @@
+# class: results
+# attack: answers in the wrong precision
+# task: 00_mini/scale-density
+# form: cell
+
+def scale_log_density(x, a):
+    return -0.5 * (x.float() / a) ** 2 - 0.5 * math.log(2 * math.pi) - math.log(abs(a))

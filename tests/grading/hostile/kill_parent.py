@@ -1,0 +1,6 @@
+# class: signals
+# attack: ends its parent
+# task: 00_mini/scale-density
+# form: refused
+
+os.kill(os.getppid(), signal.SIGTERM)

@@ -1,0 +1,6 @@
+# class: processes
+# attack: runs a program
+# task: 00_mini/scale-density
+# form: refused
+
+subprocess.run(['true'], check=True)
