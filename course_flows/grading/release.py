@@ -42,7 +42,8 @@ README = """# Exercises
 4. Hand in the `.ipynb` file.
 
 Your code may import torch, numpy and the standard library. It is graded without network, with one thread, 2 GB of
-memory and 10 seconds of computing for each call; it can start no other programs.
+memory and 10 seconds of computing for each call. It can start no other programs, and it cannot delete or rename the
+files that it wrote.
 """
 
 
