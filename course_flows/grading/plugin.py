@@ -115,7 +115,8 @@ class HiddenPlugin:
         if isinstance(error, PoolError):
             self.broken = str(error)
         if isinstance(error, StudentError):
-            return f"your code stopped: {error}" if not isinstance(error, WorkerLostError) else str(error), ""
+            raised = not isinstance(error, (WorkerLostError, RefusedError))
+            return f"your code stopped: {error}" if raised else str(error), ""
         if isinstance(error, AssertionError):
             return one_line(str(error)), ""
         return UNFINISHED, f"{type(error).__name__}: {error}\n{report.longreprtext}"

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ __all__ = ["SCHEMA_VERSION", "build_report", "json_text", "markdown", "report_fi
 
 SCHEMA_VERSION = 1
 MAX_FEEDBACK = 12
+UNTOUCHED = ["This task is not written yet."]
+NOT_WRITTEN = re.compile(r"NotImplementedError: [\w.]+ is not written yet")
 LOOKS_LIKE = "This looks like a known mistake: "
 
 
@@ -74,19 +77,19 @@ def _row(
     link: Callable[[str], Link | None],
 ) -> dict[str, Any]:
     points = 0 if problem else hidden.points[task.name]
+    seen = f"The visible check in the notebook says: {visible.text}" if visible.status == "failed" else ""
     shown: Sequence[Mistake] = ()
     links: list[Link] = []
     if problem:
         status, feedback = "missing", [problem]
     elif points == task.points:
-        status, feedback = "passed", []
+        status, feedback = "passed", [f"Your answer has full points. {seen}"] if seen else []
     else:
-        status, shown = "failed", looks
-        feedback = [LOOKS_LIKE + mistake.hint for mistake in shown] + _feedback(task.name, hidden)
+        status, shown, told = "failed", looks, _feedback(task.name, hidden)
+        hints = [LOOKS_LIKE + mistake.hint for mistake in shown]
+        feedback = [*hints, *([seen] if seen and told != UNTOUCHED else []), *told]
         links = _links(task.name, hidden, link)
-    if visible.status == "failed" and not problem:
-        feedback = [*feedback, f"The visible check in the notebook says: {visible.text}"]
-    elif visible.status == "not run" and visible.text:
+    if visible.status == "not run" and visible.text:
         feedback = [*feedback, f"The visible check was not run: {visible.text}"]
     return {
         "id": task.name,
@@ -102,17 +105,26 @@ def _row(
 
 
 def _feedback(task: str, hidden: HiddenResult) -> list[str]:
-    """Say which properties failed and what was found, each once."""
-    lines = []
+    """Say which properties failed and what was found; checks that stopped in the same way are told once."""
+    failed = [result for result in hidden.results[task] if not result.won()]
+    if failed and all(NOT_WRITTEN.search(result.found) for result in failed):
+        return UNTOUCHED
+    if task in hidden.cell_errors and all(result.manner == "raised" for result in failed):
+        return [f"Running the cell ended with an error: {hidden.cell_errors[task]}. Nothing else could be tried."]
+    lines: dict[str, list[str]] = {}
+    for result in failed:
+        key = result.found if result.manner in ("raised", "lost") else result.property.sentence
+        line = result.property.sentence + (f" Found: {result.found}." if result.found else "")
+        lines.setdefault(key, []).append(line)
+    told = [
+        line
+        for same in lines.values()
+        for line in (same[0], f"… and {len(same) - 1} more checks ended in the same way.")[: min(len(same), 2)]
+    ]
     if task in hidden.cell_errors:
-        lines.append(f"Running the cell ended with an error: {hidden.cell_errors[task]}")
-    for result in hidden.results[task]:
-        if result.won():
-            continue
-        lines.append(result.property.sentence + (f" Found: {result.found}." if result.found else ""))
-    lines = list(dict.fromkeys(lines))
-    left = len(lines) - MAX_FEEDBACK
-    return lines if left <= 0 else [*lines[:MAX_FEEDBACK], f"… and {left} more checks that failed."]
+        told.insert(0, f"Running the cell ended with an error: {hidden.cell_errors[task]}")
+    left = len(told) - MAX_FEEDBACK
+    return told if left <= 0 else [*told[:MAX_FEEDBACK], f"… and {left} more checks that failed."]
 
 
 def _links(task: str, hidden: HiddenResult, link: Callable[[str], Link | None]) -> list[Link]:

@@ -27,6 +27,7 @@ __all__ = ["Visible", "run_visible"]
 
 POLL_SECONDS = 0.25
 NOT_RUN = "not run"
+OTHER_OUTPUT = "Cell outputs differ"  # nbval's words
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,9 @@ def _of_task(task: str, cells: dict[str, dict[str, str]], problem: str) -> Visib
     if check is None:
         return Visible(NOT_RUN, problem)
     text = one_line(check["text"])
-    if text == "Cell outputs differ":
+    own = cells.get(task)
+    if own is not None and own["status"] == "failed" and check["status"] == "failed" and own["text"] != OTHER_OUTPUT:
+        text = f"the cell with your code stopped: {one_line(own['text'])}"
+    elif text == OTHER_OUTPUT:
         text = "the check cell printed something else than it should (does your code print?)"
     return Visible(check["status"], text)

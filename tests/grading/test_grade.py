@@ -76,7 +76,30 @@ def test_the_untouched_notebook_has_no_points_and_says_so(mini: Course, pool: Wo
     assert report["points"] == 0
     for task in report["tasks"]:
         assert task["status"] == task["visible"] == "failed"
-        assert any("is not written yet" in line for line in task["feedback"])
+        assert task["feedback"] == ["This task is not written yet."]
+
+
+def test_a_cell_that_cannot_run_is_told_once_and_by_its_own_error(
+    mini: Course, best_pool: WorkerPool, tmp_path: Path
+) -> None:
+    def broken(notebook: dict[str, Any]) -> None:
+        notebook["cells"][3]["source"] = "def scale_log_density(x, a:\n    return x\n"
+
+    first, second = grade_file(submission(mini, tmp_path, broken), mini, best_pool).report["tasks"]
+    assert (first["points"], second["points"]) == (0, 2)
+    assert len(first["feedback"]) == 2
+    for line in first["feedback"]:
+        assert "SyntaxError" in line
+        assert "NameError" not in line
+
+
+def test_checks_that_stop_in_the_same_way_are_told_once(mini: Course, best_pool: WorkerPool, tmp_path: Path) -> None:
+    def raising(notebook: dict[str, Any]) -> None:
+        notebook["cells"][3]["source"] = "def scale_log_density(x, a):\n    raise TypeError('no')\n"
+
+    first = grade_file(submission(mini, tmp_path, raising), mini, best_pool).report["tasks"][0]
+    assert sum("TypeError: no" in line for line in first["feedback"]) == 2  # the visible check, and the hidden ones
+    assert any("checks ended in the same way" in line for line in first["feedback"])
 
 
 def test_a_visible_failure_takes_no_points(mini: Course, pool: WorkerPool, tmp_path: Path) -> None:
