@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 import yaml
-from playwright.sync_api import Browser, Playwright, Route
+from playwright.sync_api import Browser, Route
 
 ROOT = Path(__file__).resolve().parents[2]
 HTML = ROOT / "_build" / "html"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-BROWSER_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 LOCAL = ("file:", "data:", "blob:", "http://127.0.0.1:", "ws://127.0.0.1:")
 
 
@@ -29,16 +17,6 @@ def pages_of_toc() -> list[str]:
     """Return the pages that _toc.yml names, root first."""
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
     return [toc["root"], *(entry["file"] for part in toc["parts"] for entry in part["chapters"])]
-
-
-def find_chromium() -> str | None:
-    """Return the path of a Chromium, or None."""
-    return os.environ.get("COURSE_FLOWS_CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
-
-
-def launch(playwright: Playwright, path: str) -> Browser:
-    """Start a headless Chromium that does nothing by itself."""
-    return playwright.chromium.launch(executable_path=path, headless=True, args=BROWSER_FLAGS)
 
 
 class Visitor:

@@ -1,4 +1,4 @@
-"""What the tests of the book share: its pages, the built site, a browser."""
+"""What the tests of the book share: its pages and the built site."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from booksite import HTML, ROOT, Visitor, find_chromium, launch, pages_of_toc
-from playwright.sync_api import Browser, sync_playwright
+from booksite import HTML, ROOT, Visitor, pages_of_toc
+from playwright.sync_api import Browser
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 
@@ -34,18 +34,6 @@ def html() -> Path:
     if not stamp.is_file() or stamp.read_text(encoding="utf-8") != book_key(ROOT):
         pytest.fail("the built book is missing or older than its sources: run `make book` first", pytrace=False)
     return HTML
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """A headless Chromium."""
-    path = find_chromium()
-    if path is None:
-        pytest.fail("no Chromium found: run `make system`, or set COURSE_FLOWS_CHROMIUM to its path", pytrace=False)
-    with sync_playwright() as playwright:
-        browser = launch(playwright, path)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 from bs4 import BeautifulSoup
 from classroom import NASTY, WRONG_SHIFT, hand_in, made_up_report, raising
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from course_flows.grading.course import Course, CourseError
 from course_flows.grading.exchange import gradescope, junit
@@ -217,18 +217,12 @@ def test_a_report_is_written_as_a_whole(tmp_path: Path) -> None:
     assert names == {"report.json", "report.md", "report.html", "junit.xml", "results.json"}
 
 
-@pytest.fixture(scope="module")
-def tab() -> Iterator[Page]:
-    """A page of a headless Chromium that reaches nothing."""
-    import shutil
-
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    assert path, "no Chromium found: run `make system`"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        context = browser.new_context(bypass_csp=True, offline=True)
-        yield context.new_page()
-        browser.close()
+@pytest.fixture
+def tab(browser: Browser) -> Iterator[Page]:
+    """A page that reaches nothing."""
+    context = browser.new_context(bypass_csp=True, offline=True)
+    yield context.new_page()
+    context.close()
 
 
 def pages() -> dict[str, str]:
