@@ -1,27 +1,43 @@
 """Invertible maps with log-determinants. ``forward`` is data to latent, ``inverse`` latent to data."""
 
 from course_flows.transforms.base import Compose, Inverse, TorchTransform, Transform
-from course_flows.transforms.coupling import AffineCoupling
+from course_flows.transforms.coupling import AdditiveCoupling, AffineCoupling, Coupling, LearnedTanh
 from course_flows.transforms.factored import LULinear, QRLinear
+from course_flows.transforms.images import Flatten, MultiScale, Squeeze
 from course_flows.transforms.linear import DenseLinear, Diagonal, Permutation, Triangular
+from course_flows.transforms.masks import alternating_mask, channel_mask, checkerboard_mask, half_mask
 from course_flows.transforms.monotone import LeakyReLU, MonotoneSpline
+from course_flows.transforms.normalization import BatchNorm
 from course_flows.transforms.preprocessing import Logit, dequantize, quantize
+from course_flows.transforms.reversible import ReversibleCompose
 
 __all__ = [
+    "AdditiveCoupling",
     "AffineCoupling",
+    "BatchNorm",
     "Compose",
+    "Coupling",
     "DenseLinear",
     "Diagonal",
+    "Flatten",
     "Inverse",
     "LULinear",
     "LeakyReLU",
+    "LearnedTanh",
     "Logit",
     "MonotoneSpline",
+    "MultiScale",
     "Permutation",
     "QRLinear",
+    "ReversibleCompose",
+    "Squeeze",
     "TorchTransform",
     "Transform",
     "Triangular",
+    "alternating_mask",
+    "channel_mask",
+    "checkerboard_mask",
     "dequantize",
+    "half_mask",
     "quantize",
 ]

@@ -1,84 +1,199 @@
-"""Coupling layers: one part of a vector stays as it is and says how the other part is moved."""
+"""Coupling layers: one part of a point stays as it is and says how the other part is moved."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from course_flows.nets import MLP
 from course_flows.transforms.base import Transform
+from course_flows.transforms.masks import half_mask
+from course_flows.transforms.partition import Partition
 
-__all__ = ["AffineCoupling"]
+__all__ = ["AdditiveCoupling", "AffineCoupling", "Coupling", "LearnedTanh", "Tanh"]
+
+Law = Callable[[Tensor, tuple[Tensor, ...]], tuple[Tensor, Tensor | None]]
 
 
-class AffineCoupling(Transform):
+class Coupling(Transform):
+    r"""The general coupling law: keep :math:`x_a`, move :math:`x_b` by an invertible map that :math:`x_a` chooses:
+
+    .. math:: z_a = x_a, \qquad z_b = g(x_b;\, m(x_a)).
+
+    The Jacobian is block triangular, so that its determinant is that of :math:`\partial z_b / \partial x_b`. Both
+    directions cost one pass of the network :math:`m`, which may be any network: nobody inverts it.
+
+    A subclass says what :math:`g` is: how many parameters a moved value takes (`parameters_per_value`), the law
+    `move` and its inverse `move_back`. For pixels these see the whole image, and parameters go through
+    ``self.partition.moved_only`` so that kept pixels stay as they are.
+
+    Arguments:
+        mask: bool, True for what is kept. Shape ``(D,)`` for vectors; ``(C, 1, 1)`` for channels and ``(1, H, W)`` or
+            ``(C, H, W)`` for pixels of images; see `course_flows.transforms.masks`.
+        net: from what is kept to the parameters of what is moved. For a vector ``(*batch, A)`` to ``(*batch, P B)``
+            and for channels ``(*batch, A, H, W)`` to ``(*batch, P B, H, W)`` with P `parameters_per_value`, A values
+            kept and B moved. For pixels the whole image with zeros where it is moved, ``(*batch, C, H, W)`` to
+            ``(*batch, P C, H, W)``; what it returns for kept pixels is not used. A context is handed on as
+            ``net(kept, context)``.
+
+    Source: L. Dinh, D. Krueger and Y. Bengio, *NICE* (2015), section 3.2.
+    """
+
+    parameters_per_value: int
+
+    def __init__(self, mask: Tensor | Sequence[bool], net: nn.Module) -> None:
+        super().__init__()
+        self.partition = Partition(mask)
+        self.event_ndim = self.partition.mask.dim()
+        self.net = net
+
+    def move(self, moved: Tensor, parameters: tuple[Tensor, ...]) -> tuple[Tensor, Tensor | None]:
+        """Apply :math:`g`; return what it gives and its log-slope, value by value (None where it is zero)."""
+        raise NotImplementedError(f"{type(self).__name__} does not define move (data to latent)")
+
+    def move_back(self, moved: Tensor, parameters: tuple[Tensor, ...]) -> tuple[Tensor, Tensor | None]:
+        """Apply the inverse of :math:`g`; return what it gives and the log-slope of the inverse, value by value."""
+        raise NotImplementedError(f"{type(self).__name__} does not define move_back (latent to data)")
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self._run(x, context, self.move)
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self._run(z, context, self.move_back)
+
+    def _run(self, x: Tensor, context: Tensor | None, law: Law) -> tuple[Tensor, Tensor]:
+        self.partition.check(x, type(self).__name__)
+        kept, moved = self.partition.split(x)
+        out = self.net(kept) if context is None else self.net(kept, context)
+        moved, log_slope = law(moved, self._cut(out.to(x.dtype), moved))
+        if log_slope is None:
+            return self.partition.join(kept, moved), self.zeros_like_batch(x)
+        dims = tuple(range(-self.event_ndim, 0))
+        return self.partition.join(kept, moved), log_slope.sum(dim=dims)
+
+    def _cut(self, out: Tensor, moved: Tensor) -> tuple[Tensor, ...]:
+        """Cut what the network returned into one tensor for each parameter of a moved value."""
+        dim, count = -self.event_ndim, self.parameters_per_value
+        expected = list(moved.shape)
+        expected[dim] *= count
+        if list(out.shape) != expected:
+            name = type(self).__name__
+            raise ValueError(f"{name} expects its net to return shape {tuple(expected)}, found {tuple(out.shape)}")
+        return out.chunk(count, dim=dim)
+
+
+class AdditiveCoupling(Coupling):
+    r"""Keep :math:`x_a` and shift :math:`x_b`: :math:`z_b = x_b + t(x_a)`. It keeps volume: the log-determinant is 0.
+
+    Arguments: as in `Coupling`; the net returns one number for each moved value.
+
+    >>> coupling = AdditiveCoupling.mlp(4)
+    >>> z, log_det = coupling(torch.randn(3, 4))
+    >>> log_det
+    tensor([0., 0., 0.])
+
+    Source: L. Dinh, D. Krueger and Y. Bengio, *NICE* (2015), section 3.2.
+    """
+
+    parameters_per_value = 1
+
+    @classmethod
+    def mlp(cls, features: int, hidden: Sequence[int] = (64, 64), flip: bool = False) -> AdditiveCoupling:
+        """Keep the first half of `features` coordinates (the second with `flip`); the network is an `MLP`."""
+        mask = half_mask(features, flip)
+        kept = int(mask.sum())
+        return cls(mask, MLP(kept, features - kept, hidden, zero_init=True))
+
+    def move(self, moved: Tensor, parameters: tuple[Tensor, ...]) -> tuple[Tensor, None]:
+        return moved + self.partition.moved_only(parameters[0]), None
+
+    def move_back(self, moved: Tensor, parameters: tuple[Tensor, ...]) -> tuple[Tensor, None]:
+        return moved - self.partition.moved_only(parameters[0]), None
+
+
+class AffineCoupling(Coupling):
     r"""Keep :math:`x_a` and move :math:`x_b` by an affine map whose parameters :math:`x_a` gives:
 
     .. math:: z_a = x_a, \qquad z_b = x_b \odot e^{s(x_a)} + t(x_a), \qquad \log|\det J| = \sum s(x_a).
 
-    One network gives both. Its raw scale :math:`r` is bounded smoothly, :math:`s = c \tanh(r / c)`, so that
+    One network gives both. Its raw scale :math:`r` is bounded smoothly, by default :math:`s = c \tanh(r / c)`, so that
     :math:`|s| < c`; the log-determinant uses the bounded :math:`s` and is exact.
-    Both directions cost one pass of the network; the network itself is never inverted.
 
     Arguments:
-        mask: bool ``(D,)``, True for the coordinates that are kept.
-        net: maps the kept coordinates ``(*batch, A)`` to raw scales and shifts ``(*batch, 2 B)``, with A + B = D.
-        bound: :math:`c`, the largest log-scale.
+        mask, net: as in `Coupling`; the net returns two numbers for each moved value: first all raw scales, then all
+            shifts.
+        bound: :math:`c`, the largest log-scale; or a module from raw scale to log-scale such as `LearnedTanh`; or None
+            for :math:`s = r`, which overflows sooner or later.
 
     Source: L. Dinh, J. Sohl-Dickstein and S. Bengio, *Density estimation using Real NVP* (2017), section 3.2.
     """
 
-    kept: Tensor
-    moved: Tensor
-    back: Tensor
+    parameters_per_value = 2
 
-    def __init__(self, mask: Tensor | Sequence[bool], net: nn.Module, bound: float = 3.0) -> None:
-        super().__init__()
-        mask = torch.as_tensor(mask)
-        if mask.dtype != torch.bool or mask.dim() != 1 or mask.all() or not mask.any():
-            raise ValueError(f"AffineCoupling expects a bool mask that keeps some and moves some, found {mask}")
-        kept, moved = mask.nonzero()[:, 0], (~mask).nonzero()[:, 0]
-        self.register_buffer("kept", kept)
-        self.register_buffer("moved", moved)
-        self.register_buffer("back", torch.cat([kept, moved]).argsort())
-        if not bound > 0:
-            raise ValueError(f"AffineCoupling expects a positive bound, found {bound}")
-        self.net = net
-        self.bound = bound
+    def __init__(self, mask: Tensor | Sequence[bool], net: nn.Module, bound: float | nn.Module | None = 3.0) -> None:
+        super().__init__(mask, net)
+        if bound is None:
+            bound = nn.Identity()
+        self.bound = bound if isinstance(bound, nn.Module) else Tanh(bound)
 
     @classmethod
     def mlp(
-        cls, features: int, hidden: Sequence[int] = (64, 64), flip: bool = False, bound: float = 3.0
+        cls,
+        features: int,
+        hidden: Sequence[int] = (64, 64),
+        flip: bool = False,
+        bound: float | nn.Module | None = 3.0,
     ) -> AffineCoupling:
         """Keep the first half of `features` coordinates (the second with `flip`); the network is an `MLP`."""
-        mask = torch.arange(features) < features // 2
-        mask = ~mask if flip else mask
+        mask = half_mask(features, flip)
         kept = int(mask.sum())
         return cls(mask, MLP(kept, 2 * (features - kept), hidden, zero_init=True), bound)
 
-    def _scale_and_shift(self, kept: Tensor) -> tuple[Tensor, Tensor]:
-        out = self.net(kept).to(kept.dtype)  # mixed precision ends at the network: sums stay exact
-        expected = (*kept.shape[:-1], 2 * len(self.moved))
-        if out.shape != expected:
-            raise ValueError(f"AffineCoupling expects its net to return shape {expected}, found {tuple(out.shape)}")
-        raw, shift = out.chunk(2, dim=-1)
-        return self.bound * torch.tanh(raw / self.bound), shift
+    def move(self, moved: Tensor, parameters: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        raw, shift = parameters
+        log_scale = self.partition.moved_only(self.bound(raw))
+        return moved * log_scale.exp() + self.partition.moved_only(shift), log_scale
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        self.check_features(x, len(self.back))
-        kept, moved = x.index_select(-1, self.kept), x.index_select(-1, self.moved)
-        log_scale, shift = self._scale_and_shift(kept)
-        z = torch.cat([kept, moved * log_scale.exp() + shift], dim=-1)
-        return z.index_select(-1, self.back), log_scale.sum(dim=-1)
+    def move_back(self, moved: Tensor, parameters: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        raw, shift = parameters
+        log_scale = -self.partition.moved_only(self.bound(raw))
+        return (moved - self.partition.moved_only(shift)) * log_scale.exp(), log_scale
 
-    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        self.check_features(z, len(self.back))
-        kept, moved = z.index_select(-1, self.kept), z.index_select(-1, self.moved)
-        log_scale, shift = self._scale_and_shift(kept)
-        x = torch.cat([kept, (moved - shift) * (-log_scale).exp()], dim=-1)
-        return x.index_select(-1, self.back), -log_scale.sum(dim=-1)
+
+class Tanh(nn.Module):
+    r"""Bound a log-scale: :math:`s = c \tanh(r / c)`, the identity near 0 and never beyond :math:`\pm c`."""
+
+    def __init__(self, limit: float) -> None:
+        super().__init__()
+        if not limit > 0:
+            raise ValueError(f"Tanh expects a positive limit, found {limit}")
+        self.limit = limit
+
+    def forward(self, raw: Tensor) -> Tensor:
+        return self.limit * torch.tanh(raw / self.limit)
 
     def extra_repr(self) -> str:
-        return f"kept={self.kept.tolist()}, moved={self.moved.tolist()}, bound={self.bound}"
+        return f"limit={self.limit}"
+
+
+class LearnedTanh(nn.Module):
+    r"""Bound a log-scale by a learned limit a value: :math:`s_i = c_i \tanh r_i`.
+
+    Arguments:
+        shape: of the limits, broadcast against the raw scales: ``(B,)`` for vectors, ``(C, 1, 1)`` for images.
+        initial: where every :math:`c_i` starts.
+
+    Source: L. Dinh, J. Sohl-Dickstein and S. Bengio, *Density estimation using Real NVP* (2017), section 4.1.
+    """
+
+    def __init__(self, shape: int | Sequence[int], initial: float = 1.0) -> None:
+        super().__init__()
+        self.limit = nn.Parameter(torch.full((shape,) if isinstance(shape, int) else tuple(shape), float(initial)))
+
+    def forward(self, raw: Tensor) -> Tensor:
+        return self.limit * torch.tanh(raw)
+
+    def extra_repr(self) -> str:
+        return f"shape={tuple(self.limit.shape)}"

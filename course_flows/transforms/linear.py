@@ -73,21 +73,25 @@ class Diagonal(Transform):
     r"""Scale and shift each coordinate: :math:`z_i = e^{s_i} x_i + b_i`, log-determinant :math:`\sum_i s_i`. O(D).
 
     Starts as the identity. Parameters: ``log_scale`` :math:`s` and ``shift`` :math:`b`, each ``(D,)``.
+
+    Arguments:
+        features: D.
+        shift: False for a scaling alone, :math:`z_i = e^{s_i} x_i`, the last layer of NICE (2015, section 3.3).
     """
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, shift: bool = True) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.zeros(features))
-        self.shift = nn.Parameter(torch.zeros(features))
+        self.shift = nn.Parameter(torch.zeros(features)) if shift else None
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        self.check_features(x, len(self.shift))
-        z = x * self.log_scale.exp() + self.shift
-        return z, self.log_scale.sum().expand(x.shape[:-1])
+        self.check_features(x, len(self.log_scale))
+        z = x * self.log_scale.exp()
+        return z if self.shift is None else z + self.shift, self.log_scale.sum().expand(x.shape[:-1])
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        self.check_features(z, len(self.shift))
-        x = (z - self.shift) * (-self.log_scale).exp()
+        self.check_features(z, len(self.log_scale))
+        x = (z if self.shift is None else z - self.shift) * (-self.log_scale).exp()
         return x, -self.log_scale.sum().expand(z.shape[:-1])
 
     def weight(self) -> Tensor:
@@ -95,7 +99,7 @@ class Diagonal(Transform):
         return self.log_scale.exp().diag()
 
     def extra_repr(self) -> str:
-        return f"features={len(self.shift)}"
+        return f"features={len(self.log_scale)}, shift={self.shift is not None}"
 
 
 class Linear(Transform):

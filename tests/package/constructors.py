@@ -14,18 +14,28 @@ from torch import Tensor
 from torch.distributions import transforms as torch_transforms
 
 from course_flows import Compose, Inverse, Transform
+from course_flows.nets import MLP, ResidualConvNet
 from course_flows.transforms import (
+    AdditiveCoupling,
     AffineCoupling,
+    BatchNorm,
     DenseLinear,
     Diagonal,
+    Flatten,
     LeakyReLU,
+    LearnedTanh,
     Logit,
     LULinear,
     MonotoneSpline,
+    MultiScale,
     Permutation,
     QRLinear,
+    ReversibleCompose,
+    Squeeze,
     TorchTransform,
     Triangular,
+    channel_mask,
+    checkerboard_mask,
 )
 
 
@@ -36,6 +46,7 @@ class Case:
     unit_interval: bool = False  # the domain is (0, 1)
     keeps_volume: bool = False  # the log-determinant is 0 by design
     smooth: bool = True
+    keeps_shape: bool = True
 
     def transform(self, seed: int = 0) -> Transform:
         torch.manual_seed(seed)
@@ -50,6 +61,27 @@ class Case:
         return torch.sigmoid(x) if self.unit_interval else x
 
 
+def conv(kept: int, out: int) -> ResidualConvNet:
+    return ResidualConvNet(kept, out, channels=4, blocks=1, activation="elu")
+
+
+def batch_norm(features: int, event_ndim: int = 1) -> BatchNorm:
+    """A batch norm that has seen a batch."""
+    norm = BatchNorm(features, event_ndim, momentum=1.0)
+    norm(1.0 + 3.0 * torch.randn(20, features, *(2,) * (event_ndim - 1)))
+    return norm
+
+
+def coupling(channels: int, height: int, width: int) -> AffineCoupling:
+    if height * width == 1:
+        return AffineCoupling(channel_mask(channels), conv(channels // 2, channels))
+    return AffineCoupling(checkerboard_mask(height, width), conv(channels, 2 * channels))
+
+
+def level(channels: int, size: int) -> Compose:
+    return Compose(coupling(channels, size, size), Squeeze())
+
+
 def matrix(features: int = 4) -> Tensor:
     return torch.randn(features, features, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
 
@@ -59,6 +91,7 @@ CASES: dict[str, Case] = {
     "Permutation.reversal": Case(lambda: Permutation.reversal(4), keeps_volume=True),
     "Permutation.random": Case(lambda: Permutation.random(4, seed=3), keeps_volume=True),
     "Diagonal": Case(lambda: Diagonal(4)),
+    "Diagonal without shift": Case(lambda: Diagonal(4, shift=False)),
     "Triangular lower": Case(lambda: Triangular(4)),
     "Triangular upper": Case(lambda: Triangular(4, lower=False)),
     "LULinear": Case(lambda: LULinear(4)),
@@ -83,6 +116,37 @@ CASES: dict[str, Case] = {
     "AffineCoupling flip, odd": Case(lambda: AffineCoupling.mlp(5, hidden=(8,), flip=True), event=(5,)),
     "AffineCoupling interleaved": Case(
         lambda: AffineCoupling(torch.tensor([True, False, True, False]), torch.nn.Linear(2, 4))
+    ),
+    "AdditiveCoupling": Case(lambda: AdditiveCoupling.mlp(4, hidden=(8,)), keeps_volume=True),
+    "AffineCoupling learned bound": Case(
+        lambda: AffineCoupling([True, False, False], MLP(1, 4, (8,)), bound=LearnedTanh(2)), event=(3,)
+    ),
+    "AffineCoupling no bound": Case(lambda: AffineCoupling.mlp(4, hidden=(8,), bound=None)),
+    "AffineCoupling channels": Case(lambda: AffineCoupling(channel_mask(3), conv(1, 4)), event=(3, 2, 2)),
+    "AffineCoupling channels flipped": Case(
+        lambda: AffineCoupling(channel_mask(3, flip=True), conv(2, 2)), event=(3, 2, 2)
+    ),
+    "AffineCoupling checkerboard": Case(lambda: AffineCoupling(checkerboard_mask(2, 4), conv(2, 4)), event=(2, 2, 4)),
+    "AffineCoupling pixels and channels": Case(
+        lambda: AffineCoupling(checkerboard_mask(2, 3) ^ channel_mask(2), conv(2, 4)), event=(2, 2, 3)
+    ),
+    "AdditiveCoupling checkerboard": Case(
+        lambda: AdditiveCoupling(checkerboard_mask(3, 2, flip=True), conv(1, 1)), event=(1, 3, 2), keeps_volume=True
+    ),
+    "BatchNorm": Case(lambda: batch_norm(4)),
+    "BatchNorm on images": Case(lambda: batch_norm(2, event_ndim=3), event=(2, 2, 3)),
+    "Squeeze": Case(Squeeze, event=(2, 4, 2), keeps_volume=True, keeps_shape=False),
+    "Flatten": Case(lambda: Flatten(AffineCoupling.mlp(8, (8,)), (2, 2, 2)), event=(2, 2, 2)),
+    "MultiScale": Case(lambda: MultiScale([level(1, 4), level(2, 2), coupling(4, 1, 1)]), event=(1, 4, 4)),
+    "MultiScale with priors": Case(
+        lambda: MultiScale([level(1, 4), coupling(2, 2, 2)], priors=[AffineCoupling(channel_mask(4), conv(2, 4))]),
+        event=(1, 4, 4),
+    ),
+    "ReversibleCompose": Case(
+        lambda: ReversibleCompose(
+            AffineCoupling.mlp(4, (8,)), LeakyReLU(0.5, event_ndim=0), AffineCoupling.mlp(4, (8,), flip=True)
+        ),
+        smooth=False,
     ),
     "Inverse": Case(lambda: Inverse(LULinear(4))),
     "Compose": Case(

@@ -12,12 +12,12 @@ def test_the_log_scale_is_bounded_and_the_first_half_is_kept():
     for flip in (False, True):
         flow = AffineCoupling.mlp(5, (8,), flip=flip, bound=2.0).double()
         with torch.no_grad():
-            flow.net.layers[-1].bias[: flow.moved.numel()] = 1e3
+            flow.net.layers[-1].bias[: flow.partition.moved.numel()] = 1e3
         x = torch.randn(7, 5, dtype=torch.float64)
         z, log_det = flow(x)
         kept = slice(2, 5) if flip else slice(0, 2)
         assert torch.equal(z[:, kept], x[:, kept])
-        torch.testing.assert_close(log_det, torch.full((7,), 2.0 * flow.moved.numel(), dtype=torch.float64))
+        torch.testing.assert_close(log_det, torch.full((7,), 2.0 * flow.partition.moved.numel(), dtype=torch.float64))
 
 
 def test_a_network_of_the_wrong_width_is_refused():

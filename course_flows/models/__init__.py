@@ -1,0 +1,7 @@
+"""The models of the papers, built from transforms, networks and bases."""
+
+from course_flows.models.nice import nice
+from course_flows.models.presets import MODELS, PRESETS, Preset, build
+from course_flows.models.real_nvp import real_nvp
+
+__all__ = ["MODELS", "PRESETS", "Preset", "build", "nice", "real_nvp"]

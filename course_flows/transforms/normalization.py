@@ -1,0 +1,93 @@
+"""Normalization as an invertible map: batch normalization with its log-determinant."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from course_flows.transforms.base import Transform
+
+__all__ = ["BatchNorm"]
+
+
+class BatchNorm(Transform):
+    r"""Normalize each feature by the mean and variance of the batch, then scale and shift it:
+
+    .. math:: z = \frac{x - m}{\sqrt{v + \epsilon}} \odot e^{\gamma} + \beta, \qquad
+        \log|\det J| = n \sum_i \left[\gamma_i - \tfrac12 \log(v_i + \epsilon)\right],
+
+    with n values of each feature in a point: 1 in a vector, H·W in an image, whose features are its channels.
+
+    In **training** mode ``forward`` takes m and v from the batch and moves the running averages a step towards them.
+    Gradients flow through m and v; the log-determinant takes them as given, so that the densities of a training batch
+    depend on each other and are right only as far as m and v are. In **eval** mode m and v are the running averages
+    and everything is exact. ``inverse`` takes the running averages in both modes, also before any ``forward``: mean 0
+    and variance 1 at the start. Hence it undoes ``forward`` in eval mode only.
+
+    Arguments:
+        features: D of vectors ``(*batch, D)`` or C of images ``(*batch, C, H, W)``.
+        event_ndim: 1 for vectors, 3 for images.
+        momentum: how far the running averages move in a step, 0 to 1.
+        eps: keeps the variance away from 0.
+
+    Raises ValueError for a training batch with one value a feature, which has no variance.
+
+    Source: L. Dinh, J. Sohl-Dickstein and S. Bengio, *Density estimation using Real NVP* (2017), section 3.7; with a
+    learned scale and shift as in G. Papamakarios, T. Pavlakou and I. Murray, *MAF* (2017), section 3.3.
+    """
+
+    running_mean: Tensor
+    running_variance: Tensor
+
+    def __init__(self, features: int, event_ndim: int = 1, momentum: float = 0.1, eps: float = 1e-5) -> None:
+        super().__init__()
+        if event_ndim not in (1, 3):
+            raise ValueError(f"BatchNorm expects event_ndim 1 (vectors) or 3 (images), found {event_ndim}")
+        if not 0 < momentum <= 1:
+            raise ValueError(f"BatchNorm expects a momentum above 0 and up to 1, found {momentum}")
+        self.event_ndim = event_ndim
+        self.momentum = momentum
+        self.eps = eps
+        self.log_scale = nn.Parameter(torch.zeros(features))
+        self.shift = nn.Parameter(torch.zeros(features))
+        self.register_buffer("running_mean", torch.zeros(features))
+        self.register_buffer("running_variance", torch.ones(features))
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        self._check(x)
+        mean, variance = self._batch_statistics(x) if self.training else (self.running_mean, self.running_variance)
+        log_scale = self.log_scale - 0.5 * (variance + self.eps).log()
+        z = (x - self._spread(mean)) * self._spread(log_scale.exp()) + self._spread(self.shift)
+        return z, self._log_det(x, log_scale)
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        self._check(z)
+        log_scale = self.log_scale - 0.5 * (self.running_variance + self.eps).log()
+        x = (z - self._spread(self.shift)) * self._spread((-log_scale).exp()) + self._spread(self.running_mean)
+        return x, -self._log_det(z, log_scale)
+
+    def _batch_statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        values = x.flatten(0, -2) if self.event_ndim == 1 else x.movedim(-3, -1).flatten(0, -2)
+        if len(values) < 2:
+            raise ValueError(f"BatchNorm in training mode expects at least 2 values a feature, found {len(values)}")
+        variance, mean = torch.var_mean(values, dim=0, correction=0)
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_variance.lerp_(variance, self.momentum)
+        return mean, variance
+
+    def _spread(self, per_feature: Tensor) -> Tensor:
+        return per_feature if self.event_ndim == 1 else per_feature[:, None, None]
+
+    def _log_det(self, x: Tensor, log_scale: Tensor) -> Tensor:
+        pixels = x.shape[-1] * x.shape[-2] if self.event_ndim == 3 else 1
+        return (pixels * log_scale.sum()).expand(x.shape[: x.dim() - self.event_ndim])
+
+    def _check(self, x: Tensor) -> None:
+        features = len(self.shift)
+        if x.dim() < self.event_ndim or x.shape[-self.event_ndim] != features:
+            expected = f"(*batch, {features})" if self.event_ndim == 1 else f"(*batch, {features}, H, W)"
+            raise ValueError(f"BatchNorm expects an input of shape {expected}, found {tuple(x.shape)}")
+
+    def extra_repr(self) -> str:
+        return f"features={len(self.shift)}, event_ndim={self.event_ndim}, momentum={self.momentum}"
