@@ -49,6 +49,11 @@ class Coupling(Transform):
         self.event_ndim = self.partition.mask.dim()
         self.net = net
 
+    @property
+    def mask(self) -> Tensor:
+        """True for what is kept."""
+        return self.partition.mask
+
     def move(self, moved: Tensor, parameters: tuple[Tensor, ...]) -> tuple[Tensor, Tensor | None]:
         """Apply :math:`g`; return what it gives and its log-slope, value by value (None where it is zero)."""
         raise NotImplementedError(f"{type(self).__name__} does not define move (data to latent)")
