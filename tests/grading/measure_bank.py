@@ -1,7 +1,8 @@
 """Measures the grader against its banks and writes the numbers to book/results/grading_bank.json.
 
-``python tests/grading/measure_bank.py [--seeds N] [--jobs N] [PART …]`` with the parts answers, mutants, seeds and
-hostile, by default all. A part that is not measured keeps the numbers of its last measurement.
+``python tests/grading/measure_bank.py [--seeds N] [--jobs N] [--exercise NAME …] [PART …]`` with the parts answers,
+mutants, seeds and hostile, by default all of them for all exercises. What is not measured keeps the numbers of its last
+measurement.
 """
 
 from __future__ import annotations
@@ -59,100 +60,93 @@ def grade_seeds(some: Sequence[int], exercise: str) -> list[list[str]]:
         return [verdicts_differ(exercise, seed, pool) for seed in some]
 
 
-def measure_answers(jobs: int) -> dict[str, Any]:
+def measure_answers(exercise: str, jobs: int) -> dict[str, Any]:
     """Grade every right and wrong answer alone, and every notebook made of them."""
-    found = {}
-    for exercise in COURSE.exercise_names():
-        answers = answers_of(COURSE, exercise)
-        good = in_chunks(judge_answers, answers, jobs)
-        with open_pool(LIMITS) as pool:
-            outcome = grade_source(COURSE, exercise, {}, pool)
-            mixed = [judge_hand(COURSE, exercise, hand, pool, 0) == [] for hand in hands_of(COURSE, exercise)]
-        right = [fine for fine, answer in zip(good, answers) if answer.is_right]
-        wrong = [fine for fine, answer in zip(good, answers) if not answer.is_right]
-        found[exercise] = {
-            "hidden_tests": sum(map(len, outcome.results.values())),
-            "reference_has_full_points": outcome.points == outcome.max_points,
-            "wrong_answers": {"caught": sum(wrong), "of": len(wrong)},
-            "alternative_answers": {"full_points": sum(right), "of": len(right)},
-            "mixed_notebooks": {"right": sum(mixed), "of": len(mixed)},
-        }
-    return found
+    answers = answers_of(COURSE, exercise)
+    good = in_chunks(judge_answers, answers, jobs)
+    with open_pool(LIMITS) as pool:
+        outcome = grade_source(COURSE, exercise, {}, pool)
+        mixed = [judge_hand(COURSE, exercise, hand, pool, 0) == [] for hand in hands_of(COURSE, exercise)]
+    right = [fine for fine, answer in zip(good, answers) if answer.is_right]
+    wrong = [fine for fine, answer in zip(good, answers) if not answer.is_right]
+    return {
+        "hidden_tests": sum(map(len, outcome.results.values())),
+        "reference_has_full_points": outcome.points == outcome.max_points,
+        "wrong_answers": {"caught": sum(wrong), "of": len(wrong)},
+        "alternative_answers": {"full_points": sum(right), "of": len(right)},
+        "mixed_notebooks": {"right": sum(mixed), "of": len(mixed)},
+    }
 
 
-def measure_mutants(jobs: int) -> dict[str, Any]:
+def measure_mutants(exercise: str, jobs: int) -> dict[str, Any]:
     """Grade every mutant of every reference solution."""
-    found, equivalent = {}, mutants.load_equivalent()
-    for exercise in COURSE.exercise_names():
-        everyone = mutants.mutants_of(COURSE, exercise)
-        alive = [mutant.name for mutant, lives in zip(everyone, in_chunks(grade_mutants, everyone, jobs)) if lives]
-        found[exercise] = {
-            "total": len(everyone),
-            "killed": len(everyone) - len(alive),
-            "by_operator": dict(sorted(Counter(mutant.operator for mutant in everyone).items())),
-            "equivalent": sorted(name for name in alive if name in equivalent),
-            "unexplained": sorted(name for name in alive if name not in equivalent),
-        }
-    return found
+    equivalent = mutants.load_equivalent()
+    everyone = mutants.mutants_of(COURSE, exercise)
+    alive = [mutant.name for mutant, lives in zip(everyone, in_chunks(grade_mutants, everyone, jobs)) if lives]
+    return {
+        "total": len(everyone),
+        "killed": len(everyone) - len(alive),
+        "by_operator": dict(sorted(Counter(mutant.operator for mutant in everyone).items())),
+        "equivalent": sorted(name for name in alive if name in equivalent),
+        "unexplained": sorted(name for name in alive if name not in equivalent),
+    }
 
 
-def measure_seeds(jobs: int, seeds: int) -> dict[str, Any]:
+def measure_seeds(exercise: str, jobs: int, seeds: int) -> dict[str, Any]:
     """Grade the reference, and two notebooks of the bank in turn, under many seeds."""
-    found = {}
-    for exercise in COURSE.exercise_names():
-        differing = in_chunks(partial(grade_seeds, exercise=exercise), range(1, seeds + 1), jobs)
-        found[exercise] = {
-            "seeds": seeds,
-            "gradings": 3 * seeds,
-            "verdicts": 3 * seeds * len({answer.task for answer in answers_of(COURSE, exercise)}),
-            "unequal": sorted(chain.from_iterable(differing)),
-        }
-    return found
+    differing = in_chunks(partial(grade_seeds, exercise=exercise), range(1, seeds + 1), jobs)
+    return {
+        "seeds": seeds,
+        "gradings": 3 * seeds,
+        "verdicts": 3 * seeds * len({answer.task for answer in answers_of(COURSE, exercise)}),
+        "unequal": sorted(chain.from_iterable(differing)),
+    }
 
 
-def measure_hostile() -> dict[str, Any]:
-    """Grade the bank of hostile submissions in each tier, one after the other: some of them need the machine."""
-    found: dict[str, Any] = {}
+def measure_hostile(tier: str) -> dict[str, Any]:
+    """Grade the bank of hostile submissions in a tier, one after the other: some of them need the machine."""
     with watched_world() as world, tier_pools() as pools:
-        for tier in TIERS:
-            if tier not in pools:
-                found[tier] = "not to be had on this machine"
-                continue
-            held, failed = Counter[str](), []
-            for attack in BANK:
-                try:
-                    run_attack(attack, world, pools[tier])
-                except Exception as error:
-                    failed.append(f"{attack.name}: {type(error).__name__}")
-                else:
-                    held[attack.header["class"]] += 1
-            found[tier] = {"submissions": len(BANK), "held": sum(held.values()), "by_class": held, "failed": failed}
-    return found
+        if tier not in pools:
+            return {"submissions": len(BANK), "held": 0, "by_class": {}, "failed": ["not to be had on this machine"]}
+        held, failed = Counter[str](), []
+        for attack in BANK:
+            try:
+                run_attack(attack, world, pools[tier])
+            except Exception as error:
+                failed.append(f"{attack.name}: {type(error).__name__}")
+            else:
+                held[attack.header["class"]] += 1
+        return {"submissions": len(BANK), "held": sum(held.values()), "by_class": held, "failed": failed}
 
 
 def main() -> None:
-    """Measure the parts that are asked for and write the file."""
+    """Measure what is asked for and write the file after every piece."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", metavar="PART")
     parser.add_argument("--seeds", type=int, default=200)
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--exercise", action="append", choices=COURSE.exercise_names(), help="may be given repeatedly")
     chosen = parser.parse_args()
-    measures: dict[str, Callable[[], dict[str, Any]]] = {
-        "answers": lambda: measure_answers(chosen.jobs),
-        "mutants": lambda: measure_mutants(chosen.jobs),
-        "seeds": lambda: measure_seeds(chosen.jobs, chosen.seeds),
-        "hostile": measure_hostile,
+    jobs, exercises = chosen.jobs, chosen.exercise or COURSE.exercise_names()
+    measures: dict[str, tuple[Sequence[str], Callable[[str], dict[str, Any]]]] = {
+        "answers": (exercises, lambda exercise: measure_answers(exercise, jobs)),
+        "mutants": (exercises, lambda exercise: measure_mutants(exercise, jobs)),
+        "seeds": (exercises, lambda exercise: measure_seeds(exercise, jobs, chosen.seeds)),
+        "hostile": (TIERS, measure_hostile),
     }
     if unknown := set(chosen.parts) - set(measures):
         sys.exit(f"The parts are {', '.join(measures)}, found: {', '.join(sorted(unknown))}")
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
     for part in chosen.parts or measures:
-        start = time.monotonic()
-        measured = measures[part]()
-        seconds = round(time.monotonic() - start)
-        results[part] = {"seconds": seconds, "cores": os.cpu_count(), "found": measured}
-        RESULTS.parent.mkdir(parents=True, exist_ok=True)
-        RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+        names, work = measures[part]
+        for name in names:
+            start = time.monotonic()
+            measured = work(name)
+            seconds = round(time.monotonic() - start)
+            results.setdefault(part, {})[name] = {"seconds": seconds, "cores": os.cpu_count(), **measured}
+            RESULTS.parent.mkdir(parents=True, exist_ok=True)
+            text = json.dumps(results, indent=1, ensure_ascii=False, sort_keys=True)
+            RESULTS.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
