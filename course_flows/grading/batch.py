@@ -58,10 +58,15 @@ class Batch:
         return {name: getattr(self, name) for name in names} | {"grader": grader_version(self.course)}
 
 
-def grade_class(batch: Batch, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+def grade_class(
+    batch: Batch,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    announce: Callable[[str], None] = lambda tier: None,
+) -> None:
     """Grade what is not yet graded, and write ``batch.json``, from which the pages of the class are made.
 
-    ``progress`` is told after every submission how many are done. Raises BatchError for a folder that is none,
+    ``progress`` is told after every submission how many are done, ``announce`` once, before any code of a student's
+    runs, in which tier of isolation it will. Raises BatchError for a folder that is none,
     IsolationError where code cannot be isolated.
     """
     everything, ignored = find_submissions(batch.folder)
@@ -81,7 +86,7 @@ def grade_class(batch: Batch, progress: Callable[[int, int], None] = lambda done
     done = len(part) - len(waiting)
     progress(done, len(part))
     if waiting:
-        _Crew(batch, recorded, waiting, lambda count: progress(done + count, len(part))).work()
+        _Crew(batch, recorded, waiting, lambda count: progress(done + count, len(part)), announce).work()
 
 
 def _done(batch: Batch, submitted: Submitted, recorded: dict[str, Any]) -> bool:
@@ -105,6 +110,8 @@ class _Crew:
     recorded: dict[str, Any]
     waiting: list[Submitted]
     count: Callable[[int], None]
+    announce: Callable[[str], None]
+    announced: bool = False
     finished: int = 0
     refusal: str = ""
     stopped: bool = False
@@ -183,6 +190,10 @@ class _Crew:
             self.processes.add(process)
         answer = self._ask(process, settings)
         if "ready" in answer:
+            with self.lock:
+                if not self.announced:
+                    self.announced = True
+                    self.announce(answer["ready"])
             return process
         self._end(process)
         with self.lock:

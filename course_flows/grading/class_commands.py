@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,17 +28,19 @@ def grade_folder(batch: Batch) -> int:
     """Grade a folder of submissions and write the results of the class."""
     from tqdm import tqdm
 
-    if batch.unsafe:
-        click.echo(UNSAFE_BANNER, err=True)
+    def announce(tier: str) -> None:
+        if tier == "none":
+            tqdm.write(UNSAFE_BANNER, file=sys.stderr)
+
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    bar = tqdm(desc="submissions", unit="", dynamic_ncols=True)
-
-    def progress(done: int, total: int) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
-
     try:
-        grade_class(batch, progress)
+        with tqdm(desc="submissions", unit="", dynamic_ncols=True) as bar:
+
+            def progress(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            grade_class(batch, progress, announce)
     except BatchError as error:
         return _say(str(error), NO_CLASS)
     except IsolationError as error:
@@ -46,8 +49,6 @@ def grade_folder(batch: Batch) -> int:
         return _say(str(error), FAILED)
     except KeyboardInterrupt:
         return _say("Stopped. The same command goes on from here.", INTERRUPTED)
-    finally:
-        bar.close()
     return _told(write_class(batch.report), batch.report)
 
 

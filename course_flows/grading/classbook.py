@@ -19,6 +19,7 @@ from course_flows.grading.exchange import junit
 from course_flows.grading.figures import statistics
 from course_flows.grading.files import write_file
 from course_flows.grading.overview import overview_page
+from course_flows.grading.page import UNSAFE
 from course_flows.grading.records import GRADED, NOT_GRADED, load_record, load_report, store
 from course_flows.grading.report import json_text
 from course_flows.grading.submissions import BatchError, is_late, which_count
@@ -26,7 +27,18 @@ from course_flows.grading.text import for_markdown
 
 __all__ = ["ClassBook", "merge", "read_class", "write_class"]
 
-COLUMNS = ("student", "exercise", "points", "max_points", "late", "status", "file", "submitted_at", "submissions")
+COLUMNS = (
+    "student",
+    "exercise",
+    "points",
+    "max_points",
+    "late",
+    "status",
+    "file",
+    "submitted_at",
+    "submissions",
+    "isolation",
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,7 @@ def read_class(folder: Path) -> ClassBook:
         entry["late"] = is_late(row["submitted_at"], batch["deadline"])
         entry["points"] = report["points"] if report else 0
         entry["max_points"] = report["max_points"] if report else 0
+        entry["isolation"] = report["isolation"] if report else ""
         entries.append(entry)
         if report:
             reports[row["key"]] = report
@@ -157,6 +170,8 @@ def _summary(book: ClassBook, figures: Sequence[dict[str, Any]]) -> str:
     """Return a summary in Markdown without names of students, for the log of a CI run."""
     lines = ["# The class in short", ""]
     lines.append(f"{len(book.entries)} of {len(book.batch['submissions'])} submissions have results.")
+    if any(entry["isolation"] == "none" for entry in book.entries):
+        lines += ["", f"**{UNSAFE}**", ""]
     counts = {
         "could not be read as a notebook": sum(entry["status"] == "unreadable" for entry in book.entries),
         "could not be graded; look at overview.html": len(book.not_graded),
@@ -171,7 +186,7 @@ def _summary(book: ClassBook, figures: Sequence[dict[str, Any]]) -> str:
         )
         lines += ["", "| Task | Students with its points |", "|---|---|"]
         lines += [
-            f"| {for_markdown(task['title'])} | {task['passed']} of {exercise['students']} |"
+            f"| {for_markdown(task['title'], in_table=True)} | {task['passed']} of {exercise['students']} |"
             for task in exercise["tasks"]
         ]
     return "\n".join(lines) + "\n"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from course_flows.grading.course import CourseError, find_course
 from course_flows.grading.notebooks import NotebookError, load, tasks_of
 from course_flows.grading.text import one_line
 
-__all__ = ["check", "exercises", "grade", "grade_folder", "isolation", "release"]
+__all__ = ["check", "exercises", "grade", "grade_folder", "grade_in_container", "isolation", "release"]
 
 GRADED, FAILED, NOT_A_NOTEBOOK, NOT_ISOLATED = 0, 1, 2, 3
 
@@ -47,7 +49,10 @@ def grade(
         return _say(str(error), NOT_ISOLATED)
     except (CourseError, PoolError) as error:
         return _say(str(error), FAILED)
-    write_report(grading.report, report)
+    try:
+        write_report(grading.report, report)
+    except OSError as error:
+        return _say(f"The report cannot be written to {report}: {error.strerror}.", FAILED)
     for fault in grading.faults:
         _say(f"note for the teacher: the hidden test {fault}", GRADED)
     result = grading.report
@@ -66,8 +71,68 @@ def grade_folder(folder: Path, report: Path, course: Path | None, jobs: int | No
         found = find_course(course)
     except CourseError as error:
         return _say(str(error), FAILED)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return class_commands.grade_folder(Batch(folder=folder, report=report, course=found, jobs=jobs or cores, **options))
+    return class_commands.grade_folder(
+        Batch(folder=folder, report=report, course=found, jobs=jobs or _cores(), **options)
+    )
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def grade_in_container(
+    notebook: Path,
+    report: Path,
+    course: Path | None,
+    image: str,
+    engine: str | None,
+    jobs: int | None,
+    options: Sequence[str],
+) -> int:
+    """Grade a notebook or a folder of them in a container, with the options of ``grade`` that are passed on."""
+    from course_flows.grading.container import binds_of
+    from course_flows.grading.files import read_file
+    from course_flows.grading.limits import Limits
+
+    arguments = ["grade", "/submissions", "--course=/course", "--report=/report", *options]
+    try:
+        found = find_course(course)
+        if notebook.is_dir():
+            jobs = jobs or _cores()
+            arguments.append(f"--jobs={jobs}")
+        else:
+            read_file(notebook, Limits().notebook_bytes)  # the engine would follow a link
+            jobs, arguments[1] = 1, f"/submissions/{notebook.name}"
+    except NotebookError as error:
+        return _say(str(error), NOT_A_NOTEBOOK)
+    except CourseError as error:
+        return _say(str(error), FAILED)
+    is_new = not report.exists()
+    report.mkdir(parents=True, exist_ok=True)
+    status = _in_container(image, engine, arguments, jobs, binds_of(found, notebook, arguments[1], report))
+    if status == GRADED:
+        click.echo(f"/report in the container is {report}")
+    elif is_new:
+        with contextlib.suppress(OSError):
+            report.rmdir()  # only where nothing was written
+    return status
+
+
+def _in_container(image: str, engine: str | None, arguments: Sequence[str], jobs: int = 1, binds: Any = ()) -> int:
+    from course_flows.grading.container import ENGINES, container_command, find_engine, run_container
+
+    program = find_engine(engine)
+    if program is None:
+        wanted = engine or " or ".join(ENGINES)
+        return _say(f"Nothing was run: no {wanted} was found on PATH to start a container with.", NOT_ISOLATED)
+    status = run_container(container_command(program, image, arguments, binds, jobs))
+    if status is None:
+        return _say(
+            f"Nothing was run: the container could not be started. If the image {image} is not there yet, build it in "
+            f"the folder of the course: {Path(program).stem} build --tag {image} --file .ci/Containerfile .",
+            NOT_ISOLATED,
+        )
+    return status
 
 
 def check(notebook: Path) -> int:
@@ -118,17 +183,27 @@ def release(target: Path, course: Path | None) -> int:
     return GRADED
 
 
-def isolation() -> int:
-    """Say which tiers of isolation this machine offers."""
+def isolation(image: str | None = None, engine: str | None = None) -> int:
+    """Say which tiers of isolation this machine offers, or a container on it."""
+    from course_flows.grading.container import find_engine, in_container, tier_name
     from course_flows.grading.isolation import TIERS, probe
 
+    if image is not None:
+        return _in_container(image, engine, ["isolation"])
     found = probe()
     for each in found:
         click.echo(f"{each.tier}: {'works' if each.works else 'does not work'} ({each.detail}); {TIERS[each.tier]}")
+    if not in_container():
+        program = find_engine(engine)
+        said = f"not tried ({program} is there)" if program else "cannot be had (no docker or podman on PATH)"
+        click.echo(f"container: {said}; {TIERS['container']}")
     best = next((each.tier for each in found if each.works), None)
     if best is None:
-        return _say("Student code cannot be isolated here: course-flows grade will refuse.", NOT_ISOLATED)
-    click.echo(f"course-flows grade uses: {best}")
+        return _say(
+            "Student code cannot be isolated here: course-flows grade will refuse, except with --container.",
+            NOT_ISOLATED,
+        )
+    click.echo(f"course-flows grade uses: {tier_name(best)}")
     return GRADED
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import resource
 import signal
 import socket
 import stat
@@ -18,10 +17,15 @@ from pathlib import Path
 from course_flows.grading import landlock, syscalls
 from course_flows.grading.limits import Limits
 
+if sys.platform != "win32":
+    import resource
+
 __all__ = ["LockError", "lock_kernel", "lock_worker", "readable_paths"]
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP = 1, 4, 24
 NOBODY = 65534
+USER_THREADS = 8192  # it counts every thread of the user, on a desktop thousands; the fork server counts a worker's own
+OWN_STATUS = Path("/proc/self/status")
 
 
 class LockError(Exception):
@@ -29,12 +33,12 @@ class LockError(Exception):
 
 
 def readable_paths() -> list[Path]:
-    """Return what a worker may read: Python, its packages, the system's libraries."""
+    """Return what a worker may read, of what this user can reach: Python, its packages, the system's libraries."""
     paths = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     paths += [sysconfig.get_config_var("LIBDIR") or "", "/usr/lib", "/usr/lib64", "/usr/share/zoneinfo"]
     paths += ["/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/dev/urandom", "/dev/random"]
     paths += ["/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu"]
-    return [Path(path) for path in dict.fromkeys(paths) if path]
+    return [Path(path) for path in dict.fromkeys(paths) if os.path.exists(path)]
 
 
 def lock_worker(scratch: Path, limits: Limits) -> list[str]:
@@ -60,6 +64,8 @@ def _lock(scratch: Path, limits: Limits, kernel: bool) -> list[str]:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    if not _can_open(OWN_STATUS):
+        raise LockError(f"whether Landlock holds cannot be tried: {OWN_STATUS} cannot be read even without it")
     try:
         version = landlock.restrict(readable_paths(), scratch, sockets_in_scratch=kernel)
         syscalls.load_filter(kernel_sockets=kernel)
@@ -78,7 +84,7 @@ def _limit_resources(limits: Limits) -> None:
         resource.RLIMIT_NOFILE: 256,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_MEMLOCK: 0,
-        resource.RLIMIT_NPROC: limits.threads,
+        resource.RLIMIT_NPROC: USER_THREADS,
     }
     for kind, cap in caps.items():
         _, hard = resource.getrlimit(kind)
@@ -92,13 +98,13 @@ def _mapped_bytes() -> int:
 
 
 def _drop_privileges(scratch: Path) -> None:
-    """Root becomes nobody where nobody can still read Python; in any case every capability goes."""
+    """Root becomes nobody where nobody can reach Python and ``scratch``; in any case every capability goes."""
     if os.geteuid() != 0:
         return
     libc = ctypes.CDLL(None, use_errno=True)
     for capability in range(64):
         libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
-    if all(_open_to_all(path) for path in readable_paths() if path.exists()):
+    if all(_open_to_all(path) for path in (scratch, *readable_paths())):
         try:
             for path in (scratch, *scratch.rglob("*")):
                 os.chown(path, NOBODY, NOBODY)
@@ -119,14 +125,18 @@ def _open_to_all(path: Path) -> bool:
     return all(os.stat(folder).st_mode & stat.S_IXOTH for folder in path.resolve().parents)
 
 
-def _verify() -> None:
-    """Try what must fail: reading the grader's own source, reaching a network, starting a process."""
+def _can_open(path: Path) -> bool:
     try:
-        os.close(os.open(__file__, os.O_RDONLY))
+        os.close(os.open(path, os.O_RDONLY))
     except OSError:
-        pass
-    else:
-        raise LockError(f"Landlock does not hold: {__file__} could be opened")
+        return False
+    return True
+
+
+def _verify() -> None:
+    """Try what must fail: a file that could be read without the lock, reaching a network, starting a process."""
+    if _can_open(OWN_STATUS):
+        raise LockError(f"Landlock does not hold: {OWN_STATUS} could be opened")
     try:
         socket.socket(socket.AF_INET, socket.SOCK_STREAM).close()
     except OSError:

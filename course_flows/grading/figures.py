@@ -40,7 +40,7 @@ def _exercise(name: str, reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "max_points": max(report["max_points"] for report in reports),
         "mean": standard.fmean(points),
         "median": standard.median(points),
-        "tasks": sorted(tasks.values(), key=lambda task: (task["passed"], task["id"])),
+        "tasks": sorted(tasks.values(), key=lambda task: task["passed"]),
         "mistakes": sorted(mistakes.values(), key=lambda m: (-m["students"], m["task"], m["name"])),
     }
 

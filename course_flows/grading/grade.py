@@ -8,6 +8,7 @@ from typing import Any
 
 from course_flows.grading import notebooks
 from course_flows.grading.confine import readable_paths
+from course_flows.grading.container import tier_name
 from course_flows.grading.course import Course, CourseError
 from course_flows.grading.files import read_file
 from course_flows.grading.hidden import grade_notebook
@@ -74,7 +75,7 @@ def grade_data(
     report = build_report(
         notebook=file_name,
         exercise=name,
-        isolation=pool.tier,
+        isolation=tier_name(pool.tier),
         seed=seed,
         tasks=tasks,
         problems=problems,

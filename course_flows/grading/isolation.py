@@ -16,6 +16,7 @@ __all__ = ["TIERS", "IsolationError", "Probe", "open_pool", "probe"]
 TIERS = {
     "namespaces": "bubblewrap around Landlock, seccomp and resource limits",
     "landlock": "Landlock, seccomp and resource limits",
+    "container": "Docker or Podman around one of these: course-flows grade --container IMAGE",
     "none": "no isolation",
 }
 UNSAFE_BANNER = (
@@ -96,7 +97,7 @@ def _try(tier: str, limits: Limits | None) -> tuple[WorkerPool | None, Probe]:
 
 def _remedy() -> str:
     if not sys.platform.startswith("linux"):
-        return "Grade inside a Linux container (Docker or Podman), where Landlock and seccomp are to be had."
+        return "Grade inside a Linux container, with --container IMAGE (Docker or Podman)."
     return (
         "It needs Linux 5.13 or later with Landlock, and libseccomp (Debian or Ubuntu: sudo apt-get install "
         "libseccomp2). To grade code that you wrote yourself, add --unsafe."

@@ -5,6 +5,7 @@ Run by a kernelspec as ``python -m course_flows.grading.kernel CONNECTION_FILE F
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import signal
@@ -50,7 +51,9 @@ def main() -> None:
     os.chdir(folder)
     tempfile.tempdir = str(folder)  # else it would try by removing a file, which the lock forbids
     ProfileDir.create_profile_dir_by_name(str(folder), "default")
-    lock_kernel(folder, Limits())
+    limits = Limits()
+    # a cell that computes too long is stopped by nbval, so that later tasks are still judged
+    lock_kernel(folder, Limits(worker_cpu_seconds=math.ceil(limits.visible_wall_seconds)))
     patched: Any = kernelapp
     patched.IOPubThread = Output
     app = IPKernelApp.instance(kernel_class=Kernel)

@@ -12,6 +12,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from course_flows.grading.nbgrader import handed_out
+
 __all__ = [
     "NotebookError",
     "Task",
@@ -136,20 +138,29 @@ def _student_cell(cell: dict[str, Any]) -> dict[str, Any]:
     if cell["cell_type"] == "code":
         new |= {"execution_count": None, "outputs": []}
         if is_check(cell):
-            metadata["course_flows"] = metadata.get("course_flows", {}) | {"expected": _expected_output(cell)}
+            metadata["course_flows"] = metadata.get("course_flows", {}) | {"expected": _printed(cell)}
     if is_solution(cell):
         source = cut_solutions(source, name or "")
     elif BEGIN in source or END in source:
         raise NotebookError(f"The cell {new['id']} holds a solution but is not marked as a solution cell.")
-    return new | {"source": source}
+    return new | {"source": source, "metadata": handed_out(cell["cell_type"], source, metadata)}
 
 
-def _expected_output(cell: dict[str, Any]) -> str:
+def expected_output(cell: dict[str, Any]) -> str:
+    """Return what a released check cell should print: what its metadata says, or the course's usual line."""
+    own = cell["metadata"].get("course_flows")
+    return own["expected"] if isinstance(own, dict) and "expected" in own else _usual_output(cell)
+
+
+def _usual_output(cell: dict[str, Any]) -> str:
+    return f"{(grade_id(cell) or '').removesuffix('-check')}: visible checks passed"
+
+
+def _printed(cell: dict[str, Any]) -> str:
     printed = "".join(
         "".join(output.get("text", "")) for output in cell.get("outputs", []) if output.get("output_type") == "stream"
     )
-    name = (grade_id(cell) or "").removesuffix("-check")
-    return printed.rstrip("\n") or f"{name}: visible checks passed"
+    return printed.rstrip("\n") or _usual_output(cell)
 
 
 def cut_solutions(source: str, task: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-__all__ = ["frame", "student_page"]
+__all__ = ["UNSAFE", "frame", "is_address", "student_page"]
 
 STYLE = """
 :root { color-scheme: light dark; --text: #1b1f24; --ground: #ffffff; --soft: #f3f4f6; --line: #8a919b;
@@ -15,14 +15,17 @@ STYLE = """
 body { margin: 0; background: var(--ground); color: var(--text); font: 1.05rem/1.55 system-ui, sans-serif; }
 main { max-width: 52rem; margin: 0 auto; padding: 1.5rem 1.2rem 4rem; overflow-wrap: anywhere; }
 h1 { font-size: 1.6rem; line-height: 1.25; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
-a { color: var(--link); } table { border-collapse: collapse; width: 100%; }
-caption { text-align: left; padding: .4rem 0; }
-th, td { text-align: left; vertical-align: top; padding: .35rem .7rem .35rem 0; border-bottom: 1px solid var(--line); }
+a { color: var(--link); } .scroll { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; margin-bottom: 1.5rem; }
+caption, figcaption { text-align: left; padding: .4rem 0; } figure { margin: 0 0 1.5rem; }
+th, td { text-align: left; vertical-align: top; padding: .35rem .7rem .35rem 0; border-bottom: 1px solid var(--line);
+  overflow-wrap: normal; }
+.long { overflow-wrap: anywhere; min-width: 6rem; } .sentence { min-width: 14rem; } .short { white-space: nowrap; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 .note { background: var(--soft); border-left: .3rem solid var(--line); padding: .6rem .9rem; }
 .passed { color: var(--good); font-weight: 600; } .failed, .missing { color: var(--bad); font-weight: 600; }
 .alert { border: .2rem solid var(--bad); padding: .6rem .9rem; font-weight: 600; }
-svg { max-width: 100%; height: auto; } svg text { fill: var(--text); font: 13px system-ui, sans-serif; }
+svg { width: 100%; min-width: 38rem; height: auto; } svg text { fill: var(--text); font: 13px system-ui, sans-serif; }
 svg rect { fill: var(--bar); } svg line { stroke: var(--line); }
 """.strip()
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -56,8 +59,8 @@ def student_page(report: dict[str, Any]) -> str:
     for number, task in enumerate(report["tasks"], 1):
         lines.append(
             f'<tr><th scope="row"><a href="#task-{number}">{escape(task["title"])}</a></th>'
-            f'<td class="{task["status"]}">{STATUS[task["status"]]}</td>'
-            f'<td class="number">{task["points"]:g} of {task["max_points"]:g}</td></tr>'
+            f'<td class="short {task["status"]}">{STATUS[task["status"]]}</td>'
+            f'<td class="short number">{task["points"]:g} of {task["max_points"]:g}</td></tr>'
         )
     lines += ["</tbody>", "</table>"]
     for number, task in enumerate(report["tasks"], 1):
@@ -81,5 +84,12 @@ def _task(number: int, task: dict[str, Any]) -> list[str]:
     if task["feedback"][count:]:
         lines += ["<ul>", *(f"<li>{escape(sentence)}</li>" for sentence in task["feedback"][count:]), "</ul>"]
     for link in task["links"]:
-        lines.append(f'<p>Read again: <a href="{escape(link["url"])}">{escape(link["title"])}</a></p>')
+        title = escape(link["title"])
+        place = f'<a href="{escape(link["url"])}">{title}</a>' if is_address(link["url"]) else f"{title}, in the book"
+        lines.append(f"<p>Read again: {place}</p>")
     return [*lines, "</section>"]
+
+
+def is_address(url: str) -> bool:
+    """Tell whether a link leads somewhere from anywhere, not only beside the built book."""
+    return url.startswith(("https://", "http://"))

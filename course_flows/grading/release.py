@@ -33,7 +33,7 @@ README = """# Exercises
 
 {list}
 
-1. `python -m venv .venv`, then `.venv/bin/pip install -r requirements.txt` and
+1. With Python 3.11 or newer: `python -m venv .venv`, then `.venv/bin/pip install -r requirements.txt` and
    `.venv/bin/pip install --no-deps -e .` (on Windows the programs are in `.venv\\Scripts`).
 2. `.venv/bin/jupyter lab exercises/` opens the notebooks. Write your code where a cell says `# YOUR CODE HERE`.
    Change those cells only: the others are put back when your notebook is graded. Do not delete or copy cells.
@@ -82,7 +82,9 @@ def write_bundle(course: Course, target: Path) -> list[Path]:
     or answers.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise CourseError(f"The bundle needs a new or empty folder, but {target} is there and not empty.")
+        raise CourseError(
+            f"The bundle needs a new or empty folder, but {target} is there and not empty: remove it first."
+        )
     (target / "exercises").mkdir(parents=True)
     for name in course.exercise_names():
         (target / "exercises" / f"{name}.ipynb").write_text(exercise_text(course, name), encoding="utf-8")

@@ -2,7 +2,8 @@
 
 ``report.json`` holds one object; `course_flows.grading.schema.REPORT_SCHEMA` is its JSON Schema:
 
-* ``schema_version`` (1), ``notebook`` (the file's name), ``exercise``, ``isolation`` (the tier), ``seed``;
+* ``schema_version`` (1), ``notebook`` (the file's name), ``exercise``, ``isolation`` (the tier; in a container
+  ``container (TIER)``), ``seed``;
 * ``points`` and ``max_points``, the sums over the tasks;
 * ``tasks``, each with ``id``, ``title``, ``points``, ``max_points``, ``status`` (``passed``, ``failed``, ``missing``),
   ``visible`` (what the checks in the notebook said: ``passed``, ``failed`` or ``not run``), ``feedback`` (sentences),
@@ -24,7 +25,7 @@ from course_flows.grading.hidden import HiddenResult
 from course_flows.grading.links import Link
 from course_flows.grading.mistakes import Mistake
 from course_flows.grading.notebooks import Task
-from course_flows.grading.page import student_page
+from course_flows.grading.page import is_address, student_page
 from course_flows.grading.text import for_markdown, one_line
 from course_flows.grading.visible import Visible
 
@@ -33,7 +34,7 @@ __all__ = ["SCHEMA_VERSION", "build_report", "json_text", "markdown", "report_fi
 SCHEMA_VERSION = 1
 MAX_FEEDBACK = 12
 UNTOUCHED = ["This task is not written yet."]
-NOT_WRITTEN = re.compile(r"NotImplementedError: [\w.]+ is not written yet")
+NOT_WRITTEN = re.compile(r"NotImplementedError(: [\w.]+ is not written yet| \(line \d+ of the cell [^)]*\)$)")
 LOOKS_LIKE = "This looks like a known mistake: "
 
 
@@ -119,12 +120,16 @@ def _feedback(task: str, hidden: HiddenResult) -> list[str]:
     told = [
         line
         for same in lines.values()
-        for line in (same[0], f"… and {len(same) - 1} more checks ended in the same way.")[: min(len(same), 2)]
+        for line in (same[0], f"… and {_more(len(same) - 1)} ended in the same way.")[: min(len(same), 2)]
     ]
     if task in hidden.cell_errors:
         told.insert(0, f"Running the cell ended with an error: {hidden.cell_errors[task]}")
     left = len(told) - MAX_FEEDBACK
-    return told if left <= 0 else [*told[:MAX_FEEDBACK], f"… and {left} more checks that failed."]
+    return told if left <= 0 else [*told[:MAX_FEEDBACK], f"… and {_more(left)} that failed."]
+
+
+def _more(count: int) -> str:
+    return "1 more check" if count == 1 else f"{count} more checks"
 
 
 def _links(task: str, hidden: HiddenResult, link: Callable[[str], Link | None]) -> list[Link]:
@@ -149,8 +154,13 @@ def markdown(report: dict[str, Any]) -> str:
         score = f"{task['points']:g} of {task['max_points']:g} points. Visible check: {task['visible']}."
         lines += ["", head, "", score]
         lines += [""] * bool(task["feedback"]) + [f"* {for_markdown(text)}" for text in task["feedback"]]
-        lines += [f"* Read again: [{for_markdown(one['title'])}](<{one['url']}>)" for one in task["links"]]
+        lines += [f"* Read again: {_place(one)}" for one in task["links"]]
     return "\n".join(lines) + "\n"
+
+
+def _place(link: dict[str, str]) -> str:
+    title = for_markdown(link["title"])
+    return f"[{title}](<{link['url']}>)" if is_address(link["url"]) else f"{title}, in the book"
 
 
 def json_text(content: Any) -> str:

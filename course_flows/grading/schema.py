@@ -8,6 +8,7 @@ __all__ = ["REPORT_SCHEMA"]
 
 TEXT = {"type": "string", "pattern": r"^[^\x00-\x1f\x7f]*$"}
 NUMBER = {"type": "number", "minimum": 0}
+ISOLATION = ["namespaces", "landlock", "container (namespaces)", "container (landlock)", "none"]
 
 
 def _object(**properties: Any) -> dict[str, Any]:
@@ -29,7 +30,7 @@ REPORT_SCHEMA: dict[str, Any] = {
     exercise=TEXT | {"minLength": 1},
     points=NUMBER | {"description": "sum over the tasks"},
     max_points=NUMBER,
-    isolation={"enum": ["namespaces", "landlock", "none"], "description": "'none': believe nothing here"},
+    isolation={"enum": ISOLATION, "description": "the tier; 'none': believe nothing here"},
     seed={"type": "integer", "description": "seed of the hidden checks"},
     tasks={
         "type": "array",

@@ -8,6 +8,20 @@ import unicodedata
 __all__ = ["for_markdown", "one_line"]
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+# What Markdown would act upon; a mention and an address of mail are seen in the shown text, so they get word joiners.
+_ACTIVE = re.compile(
+    r"""(?P<kept>     (?<=[^\W_]) _+ (?=[^\W_]) | (?<=\s) \* (?=\s) )
+      | (?P<tag>      < (?=[A-Za-z/!?]) )
+      | (?P<entity>   & (?=\#?\w+;) )
+      | (?P<mention>  @ (?=\w) | \# (?=\d) )
+      | (?P<mark>     \\ (?=[!-/:-@[-`{-~]|$) | [`~$*_]
+                    | \[ (?=[\[^]) | \] (?=[(\[:])               # links, definitions, footnotes
+                    | (?<=:) / (?=/) | (?<=[Ww]{3}) \.           # addresses
+                    | ^[-+] (?=[-\s]|$) | ^\# (?=[\#\s]|$) | ^[>[] )  # what begins a block
+    """,
+    re.VERBOSE,
+)
+_REPLACED = {"kept": "{}", "tag": "&lt;", "entity": "&amp;", "mention": "\u2060{}\u2060", "mark": "\\{}"}
 
 
 def one_line(text: str, limit: int = 300) -> str:
@@ -23,12 +37,14 @@ def one_line(text: str, limit: int = 300) -> str:
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 
-def for_markdown(text: str) -> str:
-    """Return one line of text with everything escaped that Markdown or HTML would act upon.
+def for_markdown(text: str, in_table: bool = False) -> str:
+    """Return one line of text with that escaped, and only that, which Markdown, HTML or GitHub would act upon.
 
-    >>> for_markdown("<b>*x*")
-    '&lt;b&gt;\\\\*x\\\\*'
+    Brackets alone make no link, an underscore inside a word no emphasis, and a bar counts in tables only.
+
+    >>> for_markdown("<b>*x*, [1, 2], log|a| of a_b")
+    '&lt;b>\\\\*x\\\\*, [1, 2], log|a| of a_b'
     """
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    text = "".join("\\" + letter if letter in "\\`*_[]()#|!~$" else letter for letter in text)
-    return re.sub(r"(?<=:)/(?=/)|(?<=www)\.", r"\\\g<0>", text, flags=re.IGNORECASE)
+    escaped = _ACTIVE.sub(lambda found: _REPLACED[found.lastgroup or ""].format(found[0]), text)
+    escaped = re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", escaped)
+    return escaped.replace("|", "\\|") if in_table else escaped

@@ -26,8 +26,9 @@ from course_flows.grading.text import one_line
 __all__ = ["Visible", "run_visible"]
 
 POLL_SECONDS = 0.25
+END_SECONDS = 10.0
 NOT_RUN = "not run"
-OTHER_OUTPUT = "Cell outputs differ"  # nbval's words
+CODE, CHECK = "the cell with your code", "the check cell"
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def run_visible(notebook: dict[str, Any], tier: str, limits: Limits | None = Non
         problem, cells = _run_nbval(notebook, tier, limits, folder)
     finally:
         remove(folder)
-    return {task: _of_task(task, cells, problem) for task in tasks}
+    return {task: _of_task(task, cells, problem, limits) for task in tasks}
 
 
 def with_expected_outputs(notebook: dict[str, Any]) -> dict[str, Any]:
@@ -58,7 +59,7 @@ def with_expected_outputs(notebook: dict[str, Any]) -> dict[str, Any]:
         if cell["cell_type"] == "code":
             cell["outputs"], cell["execution_count"] = [], None
         if notebooks.is_check(cell):
-            text = cell["metadata"]["course_flows"]["expected"] + "\n"
+            text = notebooks.expected_output(cell) + "\n"
             cell["outputs"] = [{"output_type": "stream", "name": "stdout", "text": text}]
             cell["execution_count"] = 1
     return notebook
@@ -131,20 +132,43 @@ def _wait(process: subprocess.Popen[bytes], scratch: Path, limits: Limits) -> st
                 elif outgrown(scratch, limits):
                     problem = "your code wrote more files, or larger ones, than it may"
     finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
+        _end(process)
     return problem
 
 
-def _of_task(task: str, cells: dict[str, dict[str, str]], problem: str) -> Visible:
-    check = cells.get(f"{task}-check")
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Let nbval end its kernel and note what it found so far; end nbval where it does not leave."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    process.wait()
+
+
+def _of_task(task: str, cells: dict[str, dict[str, str]], problem: str, limits: Limits) -> Visible:
+    own, check = cells.get(task), cells.get(f"{task}-check")
+    if own is not None and own["manner"] in ("late", "ended", "unread") and (check is None or check["manner"]):
+        return Visible("failed", _words(CODE, own, limits))
     if check is None:
         return Visible(NOT_RUN, problem)
-    text = one_line(check["text"])
-    own = cells.get(task)
-    if own is not None and own["status"] == "failed" and check["status"] == "failed" and own["text"] != OTHER_OUTPUT:
-        text = f"the cell with your code stopped: {one_line(own['text'])}"
-    elif text == OTHER_OUTPUT:
-        text = "the check cell printed something else than it should (does your code print?)"
-    return Visible(check["status"], text)
+    if check["manner"] == "dead":
+        return Visible(NOT_RUN, "the notebook had ended with an earlier cell")
+    if own is not None and own["manner"] == "raised" and check["status"] == "failed":
+        return Visible("failed", _words(CODE, own, limits))
+    return Visible(check["status"], _words(CHECK, check, limits))
+
+
+def _words(what: str, cell: dict[str, str], limits: Limits) -> str:
+    """Say how a cell failed; nothing for one that passed."""
+    if cell["manner"] == "raised":
+        return one_line(cell["text"]) if what == CHECK else f"{what} stopped: {one_line(cell['text'])}"
+    endings = {
+        "late": f"took longer than {limits.visible_cell_seconds} seconds and was stopped "
+        "(does your code loop without end?)",
+        "ended": "ended the process that runs the notebook",
+        "unread": "sent output that could not be read (does your code print without end?)",
+        "differs": "printed something else than it should (does your code print?)",
+    }
+    return f"{what} {endings[cell['manner']]}" if cell["manner"] in endings else ""
