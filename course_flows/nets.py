@@ -11,6 +11,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 __all__ = ["MLP", "ResidualConvNet"]
 
+ROWS_IN_CACHE = 1024  # of large batches on a CPU: what one layer writes is still in the cache when the next reads it
 ACTIVATIONS = {"silu": nn.SiLU, "relu": nn.ReLU, "tanh": nn.Tanh, "elu": nn.ELU}
 
 
@@ -21,6 +22,29 @@ def activation_named(name: str, overwrite: bool = True) -> nn.Module:
     return nn.ReLU(inplace=overwrite) if name == "relu" else ACTIVATIONS[name]()
 
 
+def beside(x: Tensor, context: Tensor | None, event: tuple[int, ...]) -> Tensor:
+    """Put a context ``(*batch, C, ...)`` beside ``x``, its own C first in `event`; other sizes spread where they are 1.
+
+    >>> beside(torch.zeros(5, 2), torch.ones(3), (3,)).shape
+    torch.Size([5, 5])
+    """
+    channels, ndim = event[0], len(event)
+    if context is None and channels == 0:
+        return x
+    shape = (*x.shape[:-ndim], channels, *event[1:])
+    found = "none" if context is None else str(tuple(context.shape))
+    if context is None or channels == 0:
+        wanted = "no context" if channels == 0 else f"a context of shape {shape}"
+        raise ValueError(f"the network expects {wanted}, found {found}")
+    if context.dim() < ndim or context.shape[-ndim] != channels or not _spreads(context.shape, shape):
+        raise ValueError(f"the network expects a context of shape {shape}, or with 1 in its place, found {found}")
+    return torch.cat([x, context.expand(shape)], dim=-ndim)
+
+
+def _spreads(small: Sequence[int], large: Sequence[int]) -> bool:
+    return len(small) <= len(large) and all(a in (1, b) for a, b in zip(reversed(small), reversed(large)))
+
+
 class MLP(nn.Module):
     """A fully connected network ``(*batch, in_features) -> (*batch, out_features)``.
 
@@ -29,7 +53,10 @@ class MLP(nn.Module):
         hidden: sizes of the hidden layers.
         zero_init: start with an output of zeros, so that a coupling built on it starts as the identity.
         activation: between the layers: ``silu``, ``relu``, ``tanh`` or ``elu``.
-        context_features: size of the context ``(*batch, context_features)`` that is put beside the input.
+        context_features: size of the context that is put beside the input: ``(*batch, context_features)``, or with
+            fewer batch dimensions, or 1 in their place, for a context that several inputs share.
+
+    Raises ValueError where a context is missing, not expected or of another shape.
     """
 
     def __init__(
@@ -42,6 +69,7 @@ class MLP(nn.Module):
         context_features: int = 0,
     ) -> None:
         super().__init__()
+        self.context_features = context_features
         sizes = [in_features + context_features, *hidden]
         layers: list[nn.Module] = []
         for a, b in pairwise(sizes):
@@ -53,7 +81,11 @@ class MLP(nn.Module):
         self.layers = nn.Sequential(*layers, last)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        return self.layers(x if context is None else torch.cat([x, context], dim=-1))
+        x = beside(x, context, (self.context_features,))
+        if torch.is_grad_enabled() or x.device.type != "cpu" or x.shape[:-1].numel() <= 2 * ROWS_IN_CACHE:
+            return self.layers(x)
+        rows = x.reshape(-1, x.shape[-1]).split(ROWS_IN_CACHE)
+        return torch.cat([self.layers(part) for part in rows]).reshape(*x.shape[:-1], -1)
 
 
 class ResidualConvNet(nn.Module):
@@ -70,7 +102,10 @@ class ResidualConvNet(nn.Module):
         weight_norm: split each weight into direction and length.
         zero_init: start with an output of zeros, so that a coupling built on it starts as the identity.
         activation: ``relu``, ``silu``, ``tanh`` or ``elu``.
-        context_channels: of the context ``(*batch, context_channels, H, W)`` that is put beside the input.
+        context_channels: of the context ``(*batch, context_channels, H, W)`` that is put beside the input. H and W
+            may be 1 for one vector an image (a label), which then fits images of every size.
+
+    Raises ValueError where a context is missing, not expected or of another shape.
 
     Source: L. Dinh, J. Sohl-Dickstein and S. Bengio, *Density estimation using Real NVP* (2017), section 4.1 and its
     published code: residual blocks, skip connections, weight and batch normalization.
@@ -89,6 +124,7 @@ class ResidualConvNet(nn.Module):
         context_channels: int = 0,
     ) -> None:
         super().__init__()
+        self.context_channels = context_channels
         self.weight_norm = weight_norm
         self.batch_norm = batch_norm
         self.activation = activation
@@ -118,7 +154,7 @@ class ResidualConvNet(nn.Module):
         return [nn.BatchNorm2d(channels), activation] if self.batch_norm else [activation]
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        x = x if context is None else torch.cat([x, context], dim=-3)
+        x = beside(x, context, (self.context_channels, *x.shape[-2:]))
         h = self.enter(x.reshape(-1, *x.shape[-3:]))
         out = self.skips[0](h)
         for block, skip in zip(self.blocks, self.skips[1:]):

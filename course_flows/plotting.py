@@ -16,12 +16,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from course_flows.diagnostics.report import Diagnosis
+
 __all__ = [
     "COLORS",
     "animation_html",
     "figure",
     "show_deformed_grid",
     "show_density_2d",
+    "show_diagnosis",
     "show_images",
     "show_matrix",
     "show_samples",
@@ -153,6 +156,32 @@ def show_matrix(ax: Axes, matrix: Tensor, labels: Sequence[str] | None = None, n
         for (i, j), v in np.ndenumerate(values):
             ax.text(j, i, f"{v:.2g}", ha="center", va="center", color="white" if abs(v) > 0.6 * limit else "black")
     return image
+
+
+def show_diagnosis(ax: Axes, diagnosis: Diagnosis) -> None:
+    """Draw the errors and the condition number of each layer of a `course_flows.diagnostics.Diagnosis` on a log scale.
+
+    The layers go from the top to the bottom. Those with a warning have a cross at the left; one that gives NaN or
+    infinite numbers has nothing else.
+    """
+    layers = diagnosis.layers
+    places = np.arange(len(layers))
+    smallest = 1e-17  # where an error of 0 is drawn
+    curves = (
+        ("condition number", [layer.condition for layer in layers], "black", "^", "--"),
+        ("inverse error", [layer.reconstruction for layer in layers], "blue", "o", "-"),
+        ("log-det error", [layer.log_det_error for layer in layers], "orange", "s", ":"),
+    )
+    for label, values, color, marker, line in curves:
+        known = [np.nan if v is None or not np.isfinite(v) else max(v, smallest) for v in values]
+        ax.plot(known, places, label=label, color=COLORS[color], marker=marker, linestyle=line, markersize=4)
+    ill = [k for k, layer in enumerate(layers) if layer.warnings]
+    ax.plot([smallest] * len(ill), ill, label="warning", color=COLORS["red"], marker="X", markersize=9, linestyle="")
+    ax.set_xscale("log")
+    ax.set_xlim(smallest / 10, None)
+    ax.set_yticks(places, [f"{layer.kind} {k}" for k, layer in enumerate(layers)])
+    ax.invert_yaxis()
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 
 
 def animation_html(animation: Animation, alt: str, fps: int = 10) -> str:

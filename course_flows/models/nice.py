@@ -14,6 +14,7 @@ from course_flows.transforms.images import Flatten
 from course_flows.transforms.linear import Diagonal
 from course_flows.transforms.masks import alternating_mask, half_mask
 from course_flows.transforms.reversible import ReversibleCompose
+from course_flows.transforms.stack import CouplingStack
 
 __all__ = ["nice"]
 
@@ -44,8 +45,10 @@ def nice(
         base: ``logistic`` or ``normal``.
         mask: ``alternating`` (every other coordinate, as in the paper) or ``half``.
         activation: of the networks, see `MLP`.
-        zero_init: start as the identity. The paper does not; the start is then safe at any depth.
+        zero_init: start as the identity, which is safe at any depth; the paper says nothing of it.
         reversible: recompute activations in the backward pass, see `ReversibleCompose`.
+
+    Raises ValueError for names that are none of these and for points of one value.
 
     Source: L. Dinh, D. Krueger and Y. Bengio, *NICE: non-linear independent components estimation* (2015).
     """
@@ -53,12 +56,14 @@ def nice(
         raise ValueError(f"nice expects a base of {list(BASES)} and a mask of {list(MASKS)}, found {base!r}, {mask!r}")
     shape = (event_shape,) if isinstance(event_shape, int) else tuple(event_shape)
     features = math.prod(shape)
+    if features < 2:
+        raise ValueError(f"nice expects points of at least 2 values, found {features}")
     layers: list[Transform] = []
     for k in range(couplings):
         kept = MASKS[mask](features, flip=bool(k % 2))
         count = int(kept.sum())
         layers.append(AdditiveCoupling(kept, MLP(count, features - count, hidden, zero_init, activation)))
-    stack: Transform = ReversibleCompose(layers) if reversible else Compose(layers)
+    stack: Transform = ReversibleCompose(layers) if reversible else CouplingStack(layers)
     transform: Transform = Compose(stack, Diagonal(features, shift=False))
     if len(shape) > 1:
         transform = Flatten(transform, shape)

@@ -16,6 +16,7 @@ from course_flows.transforms.masks import channel_mask, checkerboard_mask, half_
 from course_flows.transforms.normalization import BatchNorm
 from course_flows.transforms.preprocessing import Logit
 from course_flows.transforms.reversible import ReversibleCompose
+from course_flows.transforms.stack import CouplingStack
 
 __all__ = ["real_nvp"]
 
@@ -29,6 +30,8 @@ def real_nvp(event_shape: int | Sequence[int], **options: object) -> Flow:
         return real_nvp_vector(event_shape, **options)  # type: ignore[arg-type]
     if len(event_shape) == 1:
         return real_nvp_vector(event_shape[0], **options)  # type: ignore[arg-type]
+    if len(event_shape) != 3:
+        raise ValueError(f"real_nvp expects D or (C, H, W), found {tuple(event_shape)}")
     return real_nvp_image(event_shape, **options)  # type: ignore[arg-type]
 
 
@@ -53,6 +56,8 @@ def real_nvp_vector(
         batch_norm: a `BatchNorm` after each coupling.
         reversible: recompute activations in the backward pass, see `ReversibleCompose`; not with `batch_norm`.
     """
+    if features < 2:
+        raise ValueError(f"real_nvp expects points of at least 2 values, found {features}")
     _check_reversible(reversible, batch_norm)
     layers: list[Transform] = []
     for k in range(couplings):
@@ -62,7 +67,8 @@ def real_nvp_vector(
         layers.append(AffineCoupling(mask, net, bound))
         if batch_norm:
             layers.append(BatchNorm(features))
-    return Flow((ReversibleCompose if reversible else Compose)(layers), StandardNormal(features))
+    kind = ReversibleCompose if reversible else Compose if batch_norm else CouplingStack
+    return Flow(kind(layers), StandardNormal(features))
 
 
 def real_nvp_image(
@@ -83,6 +89,10 @@ def real_nvp_image(
     Each scale but the last: couplings with checkerboard masks, squeeze, couplings with channel masks on images of four
     times the channels, and half of the channels is factored out. The last scale: checkerboards alone. The residual
     networks have `channels` hidden channels at the first scale and twice as many after each squeeze.
+
+    The published code of the paper differs in details: its networks also see the negated values and the mask; one
+    learned number bounds all log-scales of a coupling (here one a channel); what is batch-normalized after a coupling
+    is what it moved; and the squeezed channels are in another order when half of them is factored out.
 
     Arguments:
         event_shape: ``(C, H, W)``, H and W divisible by ``2^(scales − 1)``.
@@ -119,8 +129,10 @@ def real_nvp_image(
         if not last:
             c, h, w, channels = 4 * c, h // 2, w // 2, 2 * channels
             layers.append(Squeeze())
+            exchanging: list[Transform] = []
             for k in range(channelwise):
-                layers += coupling(channel_mask(c, flip=bool(k % 2)), c, channels)
+                exchanging += coupling(channel_mask(c, flip=bool(k % 2)), c, channels)
+            layers += exchanging if reversible or batch_norm else [CouplingStack(exchanging)]
             c //= 2
         levels.append(stack(layers))
     return Flow(Compose(Logit(alpha, event_ndim=3), MultiScale(levels)), StandardNormal(tuple(event_shape)))

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from course_flows.dequantization import Dequantizer, UniformDequantizer, log_probability_bound
 from course_flows.flow import Flow
-from course_flows.transforms.preprocessing import check_levels, dequantize
+from course_flows.transforms.preprocessing import check_levels
 
 __all__ = ["BitsPerDim", "bits_per_dim", "evaluation"]
 
@@ -59,17 +60,19 @@ def bits_per_dim(
     real_pixels: int | None = None,
     generator: torch.Generator | None = None,
     batch_size: int = 512,
+    dequantizer: Dequantizer | None = None,
 ) -> BitsPerDim:
     r"""Bound the cost of integer images under a flow of dequantized ones, in bits per dimension.
 
     The flow models :math:`y = (x + u)/\text{levels} \in [0, 1)^D`. The probability of an image is the integral of
-    the density over its cell, which Jensen's inequality bounds from below:
+    the density over its cell, which Jensen's inequality bounds from below (see `log_probability_bound`):
 
-    .. math:: \log P(x) = \log \mathbb{E}_u\!\left[p(y)\right] - D \log \text{levels}
-        \;\ge\; \mathbb{E}\left[\log \tfrac1K \textstyle\sum_k p(y_k)\right] - D \log \text{levels},
+    .. math:: \log P(x) = \log \mathbb{E}_{u \sim q}\!\left[\frac{p(y)}{q(u \mid x)}\right] - D \log \text{levels}
+        \;\ge\; \mathbb{E}\left[\log \tfrac1K \textstyle\sum_k \frac{p(y_k)}{q(u_k \mid x)}\right]
+        - D \log \text{levels},
 
-    tighter for more samples K. Bits per dimension are :math:`-\log P(x) / (D \log 2)`. A flow that is uniform on
-    the cube gets exactly :math:`\log_2 \text{levels}`: 8 bits for 8-bit images.
+    tighter for more samples K; q is 1 for uniform noise. Bits per dimension are :math:`-\log P(x) / (D \log 2)`. A
+    flow that is uniform on the cube gets exactly :math:`\log_2 \text{levels}`: 8 bits for 8-bit images.
 
     Arguments:
         flow: density of the dequantized images; any logit or scaling is a part of its transform.
@@ -80,6 +83,7 @@ def bits_per_dim(
             still cost what the flow gives them.
         generator: source of the noise, on the device of the images.
         batch_size: images in one pass.
+        dequantizer: where the noise comes from; uniform noise if None.
 
     Raises TypeError for images that are not integers, ValueError for values or shapes out of range.
 
@@ -87,6 +91,9 @@ def bits_per_dim(
     (2016) for the bound with K samples.
     """
     check_levels(images, levels)
+    dequantizer = dequantizer or UniformDequantizer(levels).to(flow.base.anchor)
+    if dequantizer.levels != levels:
+        raise ValueError(f"expected a dequantizer of {levels} levels, found one of {dequantizer.levels}")
     if samples < 1 or len(images) < 1:
         raise ValueError(f"expected at least 1 image and 1 sample, found {len(images)} images and {samples} samples")
     if images.shape[1:] != flow.event_shape:
@@ -96,16 +103,8 @@ def bits_per_dim(
     dimensions = modelled if real_pixels is None else real_pixels
     if not 1 <= dimensions <= modelled:
         raise ValueError(f"expected 1 to {modelled} real pixels, found {dimensions}")
-    nats = []
-    with evaluation(flow):
-        for batch in images.split(batch_size):
-            log_p = torch.stack(
-                [
-                    flow.log_prob(dequantize(batch, levels, generator, flow.base.anchor.dtype)).double()
-                    for _ in range(samples)
-                ]
-            )
-            nats.append(log_p.logsumexp(dim=0) - math.log(samples) - modelled * math.log(levels))
+    with evaluation(flow), evaluation(dequantizer):
+        nats = [log_probability_bound(flow, part, dequantizer, samples, generator) for part in images.split(batch_size)]
     log_probability = torch.cat(nats)
     bits = -log_probability / (dimensions * math.log(2))
     error = bits.std().item() / math.sqrt(len(bits)) if len(bits) > 1 else math.nan

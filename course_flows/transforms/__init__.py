@@ -10,6 +10,7 @@ from course_flows.transforms.monotone import LeakyReLU, MonotoneSpline
 from course_flows.transforms.normalization import BatchNorm
 from course_flows.transforms.preprocessing import Logit, dequantize, quantize
 from course_flows.transforms.reversible import ReversibleCompose
+from course_flows.transforms.stack import CouplingStack
 
 __all__ = [
     "AdditiveCoupling",
@@ -17,6 +18,7 @@ __all__ = [
     "BatchNorm",
     "Compose",
     "Coupling",
+    "CouplingStack",
     "DenseLinear",
     "Diagonal",
     "Flatten",

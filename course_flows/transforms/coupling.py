@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from course_flows.nets import MLP
-from course_flows.transforms.base import Transform
+from course_flows.transforms.base import Transform, sum_event
 from course_flows.transforms.masks import half_mask
 from course_flows.transforms.partition import Partition
 
 __all__ = ["AdditiveCoupling", "AffineCoupling", "Coupling", "LearnedTanh", "Tanh"]
 
-Law = Callable[[Tensor, tuple[Tensor, ...]], tuple[Tensor, Tensor | None]]
+Law = Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor | None]]
 
 
 class Coupling(Transform):
@@ -63,20 +63,31 @@ class Coupling(Transform):
         raise NotImplementedError(f"{type(self).__name__} does not define move_back (latent to data)")
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self._run(x, context, self.move)
+        return self._run(x, context, self.transform_part)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self._run(z, context, self.move_back)
+        return self._run(z, context, self.restore_part)
 
-    def _run(self, x: Tensor, context: Tensor | None, law: Law) -> tuple[Tensor, Tensor]:
+    def transform_part(
+        self, kept: Tensor, moved: Tensor, context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return what becomes of `moved` from data to latent and its log-slopes (None: zero); `kept` stays."""
+        return self.move(moved, self._parameters_for(kept, moved, context))
+
+    def restore_part(self, kept: Tensor, moved: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Return what becomes of `moved` from latent to data and its log-slopes (None: zero); `kept` stays."""
+        return self.move_back(moved, self._parameters_for(kept, moved, context))
+
+    def _run(self, x: Tensor, context: Tensor | None, move_part: Law) -> tuple[Tensor, Tensor]:
         self.partition.check(x, type(self).__name__)
         kept, moved = self.partition.split(x)
+        moved, log_slope = move_part(kept, moved, context)
+        log_det = self.zeros_like_batch(x) if log_slope is None else sum_event(log_slope, self.event_ndim)
+        return self.partition.join(kept, moved), log_det
+
+    def _parameters_for(self, kept: Tensor, moved: Tensor, context: Tensor | None) -> tuple[Tensor, ...]:
         out = self.net(kept) if context is None else self.net(kept, context)
-        moved, log_slope = law(moved, self._cut(out.to(x.dtype), moved))
-        if log_slope is None:
-            return self.partition.join(kept, moved), self.zeros_like_batch(x)
-        dims = tuple(range(-self.event_ndim, 0))
-        return self.partition.join(kept, moved), log_slope.sum(dim=dims)
+        return self._cut(out.to(kept.dtype), moved)  # mixed precision ends at the network: sums stay exact
 
     def _cut(self, out: Tensor, moved: Tensor) -> tuple[Tensor, ...]:
         """Cut what the network returned into one tensor for each parameter of a moved value."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from course_flows.transforms.base import Transform
+from course_flows.transforms.base import Transform, sum_event
 
 __all__ = ["Flatten", "MultiScale", "Squeeze"]
 
@@ -106,8 +106,13 @@ class MultiScale(Transform):
         priors: for each level but the last a transform of ``(4 C, H/2, W/2)``, usually a coupling with
             `channel_mask`; None for none.
 
-    Source: L. Dinh, J. Sohl-Dickstein and S. Bengio, *Density estimation using Real NVP* (2017), section 3.6;
-    D. Kingma and P. Dhariwal, *Glow* (2018) for learned priors.
+    A context is handed to every level as it is: give it height and width 1 (see `ResidualConvNet`), so that it fits
+    images of every size.
+
+    Raises ValueError where a level gives images of another shape, or an image cannot be halved often enough.
+
+    Source: L. Dinh, J. Sohl-Dickstein and S. Bengio, *Density estimation using Real NVP* (2017), section 3.6; the
+    published code of D. Kingma and P. Dhariwal, *Glow* (2018), for learned priors.
     """
 
     event_ndim = 3
@@ -118,6 +123,11 @@ class MultiScale(Transform):
         self.priors = nn.ModuleList(priors if priors is not None else [])
         if len(self.levels) < 1:
             raise ValueError("MultiScale expects at least one level, found none")
+        for part in (*self.levels, *self.priors):
+            if not isinstance(part, Transform):
+                raise TypeError(f"MultiScale expects Transforms, found {type(part).__name__}")
+            if part.event_ndim not in (0, 3):
+                raise ValueError(f"MultiScale expects transforms of images, found one of {part.event_ndim} dimensions")
         if len(self.priors) not in (0, len(self.levels) - 1):
             raise ValueError(
                 f"MultiScale of {len(self.levels)} levels expects {len(self.levels) - 1} priors or none, "
@@ -125,17 +135,20 @@ class MultiScale(Transform):
             )
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        self._check(x)
         total, finished = self.zeros_like_batch(x), []
         last = len(self.levels) - 1
         for k, level in enumerate(self.levels):
-            shape = x.shape
+            channels, height, width = x.shape[-3:]
+            expected = (4 * channels, height // 2, width // 2) if k < last else (channels, height, width)
             x, log_det = level(x, context)
-            total = total + log_det
+            total = total + _per_image(level, log_det)
+            if x.shape[-3:] != expected:
+                raise ValueError(f"level {k} of MultiScale should give images {expected}, found {tuple(x.shape[-3:])}")
             if k < last:
-                _check_squeezed(shape, x, k)
                 if self.priors:
                     x, log_det = self.priors[k](x, context)
-                    total = total + log_det
+                    total = total + _per_image(self.priors[k], log_det)
                 x, out = x.chunk(2, dim=-3)
                 finished.append(out)
         return self.join([*finished, x]), total
@@ -148,13 +161,14 @@ class MultiScale(Transform):
                 x = torch.cat([x, finished[k]], dim=-3)
                 if self.priors:
                     x, log_det = self.priors[k].inverse(x, context)  # type: ignore[operator]
-                    total = total + log_det
+                    total = total + _per_image(self.priors[k], log_det)
             x, log_det = self.levels[k].inverse(x, context)  # type: ignore[operator]
-            total = total + log_det
+            total = total + _per_image(self.levels[k], log_det)
         return x, total
 
     def split(self, z: Tensor) -> list[Tensor]:
         """Cut a latent ``(*batch, C, H, W)`` into its levels, finest first: ``(*batch, 2 C, H/2, W/2)``, and so on."""
+        self._check(z)
         parts = []
         for _ in range(len(self.levels) - 1):
             z, out = squeeze(z).chunk(2, dim=-3)
@@ -170,11 +184,15 @@ class MultiScale(Transform):
             z = unsqueeze(torch.cat([z, out], dim=-3))
         return z
 
+    def _check(self, x: Tensor) -> None:
+        factor = 2 ** (len(self.levels) - 1)
+        if x.dim() < 3 or x.shape[-1] % factor or x.shape[-2] % factor:
+            raise ValueError(
+                f"MultiScale of {len(self.levels)} levels expects images (*batch, C, H, W) with H and W divisible by "
+                f"{factor}, found {tuple(x.shape)}"
+            )
 
-def _check_squeezed(shape: torch.Size, x: Tensor, level: int) -> None:
-    channels, height, width = shape[-3:]
-    if tuple(x.shape[-3:]) != (4 * channels, height // 2, width // 2):
-        raise ValueError(
-            f"level {level} of MultiScale should squeeze {tuple(shape[-3:])} to "
-            f"{(4 * channels, height // 2, width // 2)}, found {tuple(x.shape[-3:])}"
-        )
+
+def _per_image(transform: nn.Module, log_det: Tensor) -> Tensor:
+    """Sum the log-determinants of scalars over their image."""
+    return log_det if transform.event_ndim else sum_event(log_det, 3)

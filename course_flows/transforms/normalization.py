@@ -22,18 +22,20 @@ class BatchNorm(Transform):
     Gradients flow through m and v; the log-determinant takes them as given, so that the densities of a training batch
     depend on each other and are right only as far as m and v are. In **eval** mode m and v are the running averages
     and everything is exact. ``inverse`` takes the running averages in both modes, also before any ``forward``: mean 0
-    and variance 1 at the start. Hence it undoes ``forward`` in eval mode only.
+    and variance 1 at the start. Hence it undoes ``forward`` in eval mode only. Variances are those of the batch itself
+    (divided by its count, not by one less), also in the running average.
 
     Arguments:
         features: D of vectors ``(*batch, D)`` or C of images ``(*batch, C, H, W)``.
         event_ndim: 1 for vectors, 3 for images.
-        momentum: how far the running averages move in a step, 0 to 1.
+        momentum: how far the running averages move in a step: average += momentum · (batch − average).
         eps: keeps the variance away from 0.
 
     Raises ValueError for a training batch with one value a feature, which has no variance.
 
-    Source: L. Dinh, J. Sohl-Dickstein and S. Bengio, *Density estimation using Real NVP* (2017), section 3.7; with a
-    learned scale and shift as in G. Papamakarios, T. Pavlakou and I. Murray, *MAF* (2017), section 3.3.
+    Source: L. Dinh, J. Sohl-Dickstein and S. Bengio, *Density estimation using Real NVP* (2017), section 3.7, whose
+    appendix E takes running averages in training too; with a learned scale and shift as in G. Papamakarios,
+    T. Pavlakou and I. Murray, *Masked autoregressive flow for density estimation* (2017).
     """
 
     running_mean: Tensor
@@ -43,8 +45,11 @@ class BatchNorm(Transform):
         super().__init__()
         if event_ndim not in (1, 3):
             raise ValueError(f"BatchNorm expects event_ndim 1 (vectors) or 3 (images), found {event_ndim}")
-        if not 0 < momentum <= 1:
-            raise ValueError(f"BatchNorm expects a momentum above 0 and up to 1, found {momentum}")
+        if features < 1 or not 0 < momentum <= 1 or not eps > 0:
+            raise ValueError(
+                "BatchNorm expects at least 1 feature, a momentum above 0 and up to 1, and an eps above 0, "
+                f"found features={features}, momentum={momentum}, eps={eps}"
+            )
         self.event_ndim = event_ndim
         self.momentum = momentum
         self.eps = eps
@@ -67,10 +72,11 @@ class BatchNorm(Transform):
         return x, -self._log_det(z, log_scale)
 
     def _batch_statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        values = x.flatten(0, -2) if self.event_ndim == 1 else x.movedim(-3, -1).flatten(0, -2)
-        if len(values) < 2:
-            raise ValueError(f"BatchNorm in training mode expects at least 2 values a feature, found {len(values)}")
-        variance, mean = torch.var_mean(values, dim=0, correction=0)
+        count = x.numel() // len(self.shift)
+        if count < 2:
+            raise ValueError(f"BatchNorm in training mode expects at least 2 values a feature, found {count}")
+        others = [d for d in range(-x.dim(), 0) if d != -self.event_ndim]
+        variance, mean = torch.var_mean(x, dim=others, correction=0)
         with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum)
             self.running_variance.lerp_(variance, self.momentum)

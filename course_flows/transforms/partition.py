@@ -33,6 +33,8 @@ class Partition(nn.Module):
     def __init__(self, mask: Tensor | Sequence[bool]) -> None:
         super().__init__()
         mask = torch.as_tensor(mask)
+        if mask.is_meta:
+            raise ValueError("a coupling expects a mask with values, found one on the meta device: move it there later")
         whole = mask.dtype == torch.bool and mask.dim() in (1, 3)
         if not whole or bool(mask.all()) or not bool(mask.any()):
             raise ValueError(
@@ -40,7 +42,7 @@ class Partition(nn.Module):
                 f"(C, H, W), found {mask.dtype} of shape {tuple(mask.shape)} that keeps {int(mask.sum())}"
             )
         self.register_buffer("mask", mask)
-        self.register_load_state_dict_post_hook(lambda module, _: module._prepare())
+        self.register_load_state_dict_post_hook(_prepare_again)
         self._prepare()
 
     def _prepare(self) -> None:
@@ -97,3 +99,8 @@ class Partition(nn.Module):
 
     def extra_repr(self) -> str:
         return f"mask of shape {tuple(self.mask.shape)}, keeps {self.sizes[0]}, moves {self.sizes[1]}"
+
+
+def _prepare_again(partition: Partition, _: object) -> None:
+    """Follow a mask that was loaded. A function with a name, so that flows can be pickled."""
+    partition._prepare()

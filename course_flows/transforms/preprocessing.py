@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from course_flows.transforms.base import Transform, has_values, sum_event
 
-__all__ = ["Logit", "check_levels", "dequantize", "quantize"]
+__all__ = ["Logit", "check_levels", "dequantize", "place_in_cells", "quantize"]
 
 
 class Logit(Transform):
@@ -92,9 +92,19 @@ def dequantize(
     check_levels(images, levels)
     dtype = dtype or torch.get_default_dtype()
     noise = torch.rand(images.shape, dtype=dtype, device=images.device, generator=generator)
-    low = images.to(dtype)
-    inside = torch.nextafter(low + 1, low)  # the sum may round up to the next integer
-    return torch.minimum(low + noise, inside) / levels
+    return place_in_cells(images, noise, levels)
+
+
+def place_in_cells(images: Tensor, noise: Tensor, levels: int) -> Tensor:
+    """Return ``(images + noise) / levels`` for noise in [0, 1], rounded so that `quantize` finds the images again.
+
+    Raises ValueError where the dtype of the noise has too few digits for so many levels.
+    """
+    eps = torch.finfo(noise.dtype).eps
+    if levels * eps > 1 / 8:
+        raise ValueError(f"{levels} levels need more digits than {noise.dtype} has: use torch.float32")
+    low = images.to(noise.dtype)
+    return ((low + noise) / levels).clamp(low * ((1 + 2 * eps) / levels), (low + 1) * ((1 - 2 * eps) / levels))
 
 
 def quantize(values: Tensor, levels: int = 256) -> Tensor:

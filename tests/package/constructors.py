@@ -19,6 +19,7 @@ from course_flows.transforms import (
     AdditiveCoupling,
     AffineCoupling,
     BatchNorm,
+    CouplingStack,
     DenseLinear,
     Diagonal,
     Flatten,
@@ -138,6 +139,11 @@ CASES: dict[str, Case] = {
     "Squeeze": Case(Squeeze, event=(2, 4, 2), keeps_volume=True, keeps_shape=False),
     "Flatten": Case(lambda: Flatten(AffineCoupling.mlp(8, (8,)), (2, 2, 2)), event=(2, 2, 2)),
     "MultiScale": Case(lambda: MultiScale([level(1, 4), level(2, 2), coupling(4, 1, 1)]), event=(1, 4, 4)),
+    "MultiScale with scalars": Case(
+        lambda: MultiScale([level(1, 2), LeakyReLU(0.5, event_ndim=0)], priors=[LeakyReLU(0.3, event_ndim=0)]),
+        event=(1, 2, 2),
+        smooth=False,
+    ),
     "MultiScale with priors": Case(
         lambda: MultiScale([level(1, 4), coupling(2, 2, 2)], priors=[AffineCoupling(channel_mask(4), conv(2, 4))]),
         event=(1, 4, 4),
@@ -147,6 +153,26 @@ CASES: dict[str, Case] = {
             AffineCoupling.mlp(4, (8,)), LeakyReLU(0.5, event_ndim=0), AffineCoupling.mlp(4, (8,), flip=True)
         ),
         smooth=False,
+    ),
+    "CouplingStack": Case(
+        lambda: CouplingStack(AffineCoupling.mlp(5, (8,), flip=k % 2 == 0) for k in range(3)), event=(5,)
+    ),
+    "CouplingStack interleaved": Case(
+        lambda: CouplingStack(
+            AffineCoupling([True, False, True, False, False], MLP(2, 6, (8,))),
+            AdditiveCoupling([False, True, False, True, True], MLP(3, 2, (8,))),
+        ),
+        event=(5,),
+    ),
+    "CouplingStack channels": Case(
+        lambda: CouplingStack(
+            AffineCoupling(channel_mask(3), conv(1, 4)), AffineCoupling(channel_mask(3, flip=True), conv(2, 2))
+        ),
+        event=(3, 2, 2),
+    ),
+    "CouplingStack additive": Case(
+        lambda: CouplingStack(AdditiveCoupling.mlp(4, (8,)), AdditiveCoupling.mlp(4, (8,), flip=True)),
+        keeps_volume=True,
     ),
     "Inverse": Case(lambda: Inverse(LULinear(4))),
     "Compose": Case(

@@ -10,6 +10,7 @@ import torch
 from course_flows import Compose, Flow, bits_per_dim, dequantize, quantize
 from course_flows.distributions import StandardLogistic, StandardNormal, StandardUniform
 from course_flows.transforms import Diagonal, LeakyReLU, Logit
+from course_flows.transforms.preprocessing import place_in_cells
 
 
 def uniform_flow(features: int) -> Flow:
@@ -105,3 +106,18 @@ def test_dequantize_stays_in_its_cell(levels, dtype):
     assert cell.mean().item() == pytest.approx(0.5, abs=0.02)
     assert cell.max() > 0.95
     assert cell.min() < 0.05
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_the_ends_of_every_cell_belong_to_it(dtype):
+    for levels in (*range(2, 300), 1024, 65_536):
+        x = torch.arange(levels)
+        for noise in (0.0, 1.0):
+            y = place_in_cells(x, torch.full((levels,), noise, dtype=dtype), levels)
+            assert torch.equal(quantize(y, levels), x)
+            assert y.max() < 1
+
+
+def test_too_many_levels_for_a_dtype_are_refused():
+    with pytest.raises(ValueError, match=r"256 levels need more digits than torch\.bfloat16 has"):
+        dequantize(torch.zeros(3, dtype=torch.uint8), 256, dtype=torch.bfloat16)

@@ -12,6 +12,7 @@ import torch
 from matplotlib.animation import FuncAnimation
 
 from course_flows import plotting
+from course_flows.diagnostics import Diagnosis, LayerReport
 
 
 @pytest.fixture(autouse=True)
@@ -89,3 +90,24 @@ def test_animations_load_nothing_and_are_described():
     assert "https://" not in html.replace("https://www.w3.org", "")
     assert 'alt="a &quot;line&quot;"' in html
     assert 'aria-label="Animation frame"' in html
+
+
+def test_a_diagnosis_shows_each_layer_and_marks_the_ill_ones():
+    layers = (
+        LayerReport("a", "Diagonal", True, -1.0, 1.0, 1e-7, 1e-16, 0.0, 0.0, True, 5.0),
+        LayerReport("b", "LULinear", False, -1.0, 1.0, warnings=("b is ill",)),
+        LayerReport("c", "Squeeze", True, -1.0, 1.0, float("inf"), warnings=("c has no inverse",)),
+    )
+    _, ax = plotting.figure()
+    plotting.show_diagnosis(ax, Diagnosis(layers, None, 10, "float32", ("b is ill",)))
+    curves = {line.get_label(): np.asarray(line.get_xdata(), dtype=float) for line in ax.get_lines()}
+    np.testing.assert_array_equal(curves["condition number"], [5.0, np.nan, np.nan])
+    np.testing.assert_array_equal(curves["inverse error"], [1e-7, np.nan, np.nan])
+    assert curves["log-det error"][0] == 1e-17
+    marked = next(line for line in ax.get_lines() if line.get_label() == "warning")
+    assert list(marked.get_ydata()) == [1, 2]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["Diagonal 0", "LULinear 1", "Squeeze 2"]
+    assert ax.get_xscale() == "log"
+    styles = {(line.get_marker(), line.get_linestyle()) for line in ax.get_lines()}
+    assert len(styles) == 4
+    ax.figure.canvas.draw()

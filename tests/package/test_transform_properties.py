@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import pytest
 import torch
 from constructors import CASES, Case
+from torch.nn.utils.parametrize import is_parametrized
 
 TOLERANCE = 1e-9
 
@@ -129,3 +131,46 @@ def test_repr_is_readable(case: Case):
     text = repr(transform)
     assert type(transform).__name__ in text
     assert "object at 0x" not in text
+
+
+@each
+def test_copies_are_equal_and_independent(case: Case):
+    transform, x = case.transform(), case.points(5)
+    before = [out.detach().clone() for out in transform(x)]
+    other = copy.deepcopy(transform)
+    for a, b in zip(other(x), before, strict=True):
+        assert torch.equal(a, b)
+    with torch.no_grad():
+        for p in other.parameters():
+            p.add_(1.0)
+    for a, b in zip(transform(x), before, strict=True):
+        assert torch.equal(a, b)
+
+
+# torch itself refuses to pickle parametrized weights
+@over({name: c for name, c in CASES.items() if not any(map(is_parametrized, c.transform().modules()))})
+def test_pickling_keeps_the_map(case: Case):
+    transform, x = case.transform(), case.points(5)
+    for a, b in zip(pickle.loads(pickle.dumps(transform))(x), transform(x), strict=True):
+        assert torch.equal(a, b)
+
+
+@each
+@pytest.mark.filterwarnings("ignore:torch.searchsorted")  # about memory layout inside vmap
+def test_jacobians_by_torch_func(case: Case):
+    """`vmap` and `jacrev` go through every transform and agree with the determinant that it says."""
+    transform, x = case.transform(), case.points(3)
+    jacobians = torch.func.vmap(torch.func.jacrev(lambda v: transform(v)[0]))(x).detach()
+    size = x[0].numel()
+    expected = torch.linalg.slogdet(jacobians.reshape(3, size, size)).logabsdet
+    torch.testing.assert_close(transform(x)[1].detach(), expected, rtol=0, atol=TOLERANCE)
+
+
+@over({name: case for name, case in CASES.items() if len(case.event) == 3})
+def test_memory_format_does_not_matter(case: Case):
+    transform, x = case.transform(), case.points(3)
+    for a, b in zip(transform(x.contiguous(memory_format=torch.channels_last)), transform(x), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=TOLERANCE)
+    z = transform(x)[0].detach()
+    back = transform.inverse(z.contiguous(memory_format=torch.channels_last))[0]
+    torch.testing.assert_close(back, x, rtol=0, atol=TOLERANCE)
