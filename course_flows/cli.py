@@ -7,9 +7,14 @@ from pathlib import Path
 
 import click
 
+from course_flows.cli_training import COMMANDS
+
 __all__ = ["main"]
 
 A_PATH = click.Path(path_type=Path)
+ENGINE = click.option(
+    "--engine", type=click.Choice(["docker", "podman"]), help="For --container: the first that is there."
+)
 
 
 @click.group()
@@ -29,6 +34,8 @@ def main() -> None:
 @click.option("--jobs", type=click.IntRange(1, 256), help="Folder: how many to grade at once (default: one a core).")
 @click.option("--deadline", default="", help="Folder: later submissions are flagged, like 2026-03-01T12:00+01:00.")
 @click.option("--shard", default="1/1", show_default=True, help="Folder: grade part i of n; see course-flows merge.")
+@click.option("--container", metavar="IMAGE", help="Grade inside this image (macOS, Windows, or for one more wall).")
+@ENGINE
 @click.option("--unsafe", is_flag=True, help="Grade without isolation where there is none: your own code only.")
 def grade(
     notebook: Path,
@@ -41,6 +48,8 @@ def grade(
     jobs: int | None,
     deadline: str,
     shard: str,
+    container: str | None,
+    engine: str | None,
     unsafe: bool,
 ) -> None:
     """Grade a notebook, or every notebook in a folder, in a sandbox and write reports.
@@ -51,6 +60,13 @@ def grade(
     """
     from course_flows.grading import commands
 
+    if container is not None:
+        if unsafe:
+            raise click.UsageError("--unsafe grades without isolation and --container isolates: give one of them.")
+        named = {"seed": seed, "exercise": exercise, "book-url": book_url, "deadline": deadline, "shard": shard}
+        passed = [f"--{name}={value}" for name, value in named.items() if value not in (None, "")]
+        passed += ["--no-visible"] * no_visible
+        sys.exit(commands.grade_in_container(notebook, report, course, container, engine, jobs, passed))
     if not notebook.is_dir():
         sys.exit(commands.grade(notebook, report, course, exercise, seed, unsafe, not no_visible, book_url))
     options = {"seed": seed, "exercise": exercise, "visible": not no_visible, "book_url": book_url, "unsafe": unsafe}
@@ -116,12 +132,17 @@ def release(target: Path, course: Path | None) -> None:
 
 
 @main.command()
-def isolation() -> None:
+@click.option("--container", metavar="IMAGE", help="Ask inside this image, as course-flows grade would use it.")
+@ENGINE
+def isolation(container: str | None, engine: str | None) -> None:
     """Say how well student code can be isolated on this machine."""
     from course_flows.grading import commands
 
-    sys.exit(commands.isolation())
+    sys.exit(commands.isolation(container, engine))
 
+
+for command in COMMANDS:
+    main.add_command(command)
 
 if __name__ == "__main__":
     main()

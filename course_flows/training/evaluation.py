@@ -1,0 +1,93 @@
+"""The numbers of a flow on a split, each with its standard error."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from course_flows.flow import Flow
+from course_flows.training.data_feed import Split
+from course_flows.training.devices import seeded
+from course_flows.training.metrics import bits_per_dim, evaluation
+
+__all__ = ["Score", "finite_or_none", "score"]
+
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean log-likelihoods of the images or points of a split; higher is better, except for bits per dimension.
+
+    Attributes:
+        nats: in nats an image (lower bound on log P, see `bits_per_dim`) or a point (log-density).
+        log_density: images only, the mean log-density in nats of dequantized images in [0, 1]^D.
+        bits_per_dim: images only.
+        nats_error, log_density_error, bits_per_dim_error: standard errors of the means over images or points.
+        count, samples: images or points, and noise samples an image.
+    """
+
+    nats: float
+    nats_error: float
+    count: int
+    samples: int = 1
+    bits_per_dim: float | None = None
+    bits_per_dim_error: float | None = None
+    log_density: float | None = None
+    log_density_error: float | None = None
+
+    def named(self, split: str) -> dict[str, float | None]:
+        """Return the numbers that there are, with names such as ``test_nats`` and ``test_nats_standard_error``.
+
+        What is not finite, and so no JSON number, is None.
+        """
+        names = {"nats": "nats", "bits_per_dim": "bits_per_dim", "log_density": "log_density_nats"}
+        found: dict[str, float | None] = {}
+        for name, public in names.items():
+            if getattr(self, name) is not None:
+                found[f"{split}_{public}"] = finite_or_none(getattr(self, name))
+                found[f"{split}_{public}_standard_error"] = finite_or_none(getattr(self, f"{name}_error"))
+        return found
+
+
+def finite_or_none(value: float) -> float | None:
+    """Return the value where JSON can hold it."""
+    return value if math.isfinite(value) else None
+
+
+@torch.no_grad()
+def score(flow: Flow, split: Split, samples: int = 1, seed: int = 0) -> Score:
+    """Score a flow, in its own dtype, on the device where the split is.
+
+    Images are dequantized with noise that `seed` decides, by default once. More `samples` tighten the bound of
+    ``nats`` and ``bits_per_dim``; ``log_density`` is the mean over one sample an image in any case.
+    """
+    device = split.values.device
+    with seeded(seed, device):
+        if split.levels is None:
+            return _score_points(flow, split.values)
+        size = math.prod(split.event_shape)
+        bound = bits_per_dim(flow, split.values, split.levels, samples, batch_size=BATCH)
+        once = bound if samples == 1 else bits_per_dim(flow, split.values, split.levels, batch_size=BATCH)
+    nats_per_bit = size * math.log(2)
+    return Score(
+        nats=bound.nats,
+        nats_error=bound.standard_error * nats_per_bit,
+        count=bound.images,
+        samples=samples,
+        bits_per_dim=bound.bits,
+        bits_per_dim_error=bound.standard_error,
+        log_density=once.nats + size * math.log(split.levels),
+        log_density_error=once.standard_error * nats_per_bit,
+    )
+
+
+def _score_points(flow: Flow, points: Tensor) -> Score:
+    with evaluation(flow):
+        points = points.to(flow.base.anchor.dtype)
+        found = torch.cat([flow.log_prob(batch).cpu().double() for batch in points.split(BATCH * 16)])
+    error = found.std().item() / math.sqrt(len(found)) if len(found) > 1 else math.nan
+    return Score(found.mean().item(), error, len(found))
