@@ -10,7 +10,7 @@ SHELL := /bin/bash
 # Small networks gain nothing from threads, two kernels at once lose by them, and sums come out the same everywhere.
 export OMP_NUM_THREADS ?= 1
 .DEFAULT_GOAL := help
-.PHONY: help env system book test test-slow test-hostile check lab serve exercises notebooks release grade clean
+.PHONY: help env system book test test-slow test-hostile check bench lab serve exercises notebooks release grade clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -37,6 +37,9 @@ test-hostile: env system ## grade the whole bank of hostile submissions in each 
 
 check: env ## the quick round: lint, types, notebooks, unit tests
 	$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/python book/_ext/notebooks.py --check $(CHAPTERS) && $(BIN)/course-flows exercises --check && $(BIN)/python -m pytest -q $(PARALLEL) -m "not slow" tests/package
+
+bench: env ## measure speed and memory against other libraries: wants an idle machine
+	$(BIN)/pip install -q --no-deps --upgrade --target _build/peers -r tests/benchmarks/requirements.txt && PYTHONPATH=_build/peers $(BIN)/python tests/benchmarks/run.py
 
 lab: env ## open the exercises in JupyterLab
 	$(BIN)/jupyter lab exercises
