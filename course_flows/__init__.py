@@ -42,7 +42,10 @@ _MODULES = {
     "fit": "training.loop",
     "quantize": "transforms.preprocessing",
 }
-_SUBPACKAGES = ("data", "distributions", "flow", "plotting", "training", "transforms")
+_SUBPACKAGES = (
+    *("data", "dequantization", "diagnostics", "distributions", "flow"),
+    *("models", "nets", "plotting", "training", "transforms"),
+)
 
 
 def __getattr__(name: str) -> Any:
