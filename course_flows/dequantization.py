@@ -173,7 +173,7 @@ def log_probability_bound(
         samples: K, draws an image; the bound rises with K to the truth.
         generator: source of the noise, on the device of the images.
 
-    Returns ``(N,)``. Raises TypeError for images that are not integers, ValueError for values out of range.
+    Returns float64 ``(N,)`` on the CPU. Raises TypeError for images that are not integers, ValueError for values out of range.
 
     Source: Y. Burda, R. Grosse and R. Salakhutdinov, *Importance weighted autoencoders* (2016), for K draws;
     J. Ho et al., *Flow++* (2019), section 3.1.
@@ -183,6 +183,6 @@ def log_probability_bound(
     draws = []
     for _ in range(samples):
         points, log_q = dequantizer(images, generator)
-        draws.append(flow.log_prob(points).double() - log_q.double())
+        draws.append(flow.log_prob(points).cpu().double() - log_q.cpu().double())  # MPS has no float64
     dimensions = math.prod(flow.event_shape)
     return torch.stack(draws).logsumexp(dim=0) - math.log(samples) - dimensions * math.log(dequantizer.levels)
