@@ -173,7 +173,8 @@ def log_probability_bound(
         samples: K, draws an image; the bound rises with K to the truth.
         generator: source of the noise, on the device of the images.
 
-    Returns float64 ``(N,)`` on the CPU. Raises TypeError for images that are not integers, ValueError for values out of range.
+    Returns float64 ``(N,)`` on the CPU. Raises TypeError for images that are not integers, ValueError for values out
+    of range.
 
     Source: Y. Burda, R. Grosse and R. Salakhutdinov, *Importance weighted autoencoders* (2016), for K draws;
     J. Ho et al., *Flow++* (2019), section 3.1.

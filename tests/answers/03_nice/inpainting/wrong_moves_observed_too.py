@@ -1,0 +1,13 @@
+# mistake: All pixels are moved, the observed ones too.
+# hint: Which pixels are known?
+def inpainting_step(log_prob, x, observed, step):
+    """Move the missing pixels of the images x (N, *event) uphill on log_prob; return the new images (N, *event).
+
+    observed: bool (N, *event), True for pixels to keep; step: how far the steepest missing pixel of an image moves.
+    """
+    with torch.enable_grad():
+        point = x.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(log_prob(point).sum(), point)
+    steepest = slope.abs().amax(dim=tuple(range(1, x.dim())), keepdim=True)
+    direction = torch.where(steepest > 0, slope / steepest, 0)
+    return (x + step * direction).clamp(0, 1).detach()

@@ -1,0 +1,18 @@
+# mistake: Infinite ends are looked for in the whole tensor, and then taken to be everywhere.
+# hint: Single entries may be infinite, next to ordinary ones.
+def logistic_log_prob(x, location, log_scale):
+    """Return the log-density of the logistic distribution at x, entry by entry; all arguments broadcast."""
+    u = (x - location) * (-log_scale).exp()
+    return torch.nn.functional.logsigmoid(u) + torch.nn.functional.logsigmoid(-u) - log_scale
+
+
+def logistic_log_mass(low, high, location, log_scale):
+    """Return the log of the probability of low < X < high, entry by entry; all arguments broadcast."""
+    a = (low - location) * (-log_scale).exp()
+    b = (high - location) * (-log_scale).exp()
+    logsigmoid = torch.nn.functional.logsigmoid
+    if low.isinf().any():
+        return logsigmoid(b) + 0 * logsigmoid(-a)
+    if high.isinf().any():
+        return logsigmoid(-a) + 0 * logsigmoid(b)
+    return logsigmoid(b) + logsigmoid(-a) + torch.log(-torch.expm1(a - b))

@@ -1,0 +1,18 @@
+# mistake: x is shifted in place.
+# hint: x -= ... changes the tensor of whoever called you.
+def logistic_log_prob(x, location, log_scale):
+    """Return the log-density of the logistic distribution at x, entry by entry; all arguments broadcast."""
+    if x.dim() and x.shape == torch.broadcast_shapes(x.shape, location.shape) and not x.requires_grad:
+        x -= location
+        u = x * (-log_scale).exp()
+    else:
+        u = (x - location) * (-log_scale).exp()
+    return torch.nn.functional.logsigmoid(u) + torch.nn.functional.logsigmoid(-u) - log_scale
+
+
+def logistic_log_mass(low, high, location, log_scale):
+    """Return the log of the probability of low < X < high, entry by entry; all arguments broadcast."""
+    a = (low - location) * (-log_scale).exp()
+    b = (high - location) * (-log_scale).exp()
+    logsigmoid = torch.nn.functional.logsigmoid
+    return logsigmoid(b) + logsigmoid(-a) + torch.log(-torch.expm1(a - b))
