@@ -80,6 +80,7 @@ def commit_of_this_run() -> dict[str, str]:
 def main() -> None:
     """Train every variant, score each on the test digits, write the weights of the first and the record."""
     torch.set_num_threads(1)
+    commit = commit_of_this_run()  # before the weights are written over
     data, held_out = load_images("digits"), load_images("digits", split="test")
     points = dequantize(data.images, data.levels, torch.Generator().manual_seed(SEED))
     runs: dict[str, Any] = {}
@@ -106,7 +107,7 @@ def main() -> None:
         "subset": False,
         "command": "python book/results/train_nice_digits.py",
         "seed": SEED,
-        **commit_of_this_run(),
+        **commit,
         "hardware": f"1 of {os.cpu_count()} CPU cores",
         "cpu_seconds_all_runs": round(time.process_time() - started, 1),
         "steps": STEPS,
