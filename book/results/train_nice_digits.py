@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import save
 from torch import Tensor
+from train_two_moons import commit_of_this_run
 
 from course_flows import Flow, bits_per_dim, dequantize
 from course_flows.data import load_images
@@ -65,16 +65,6 @@ def train(flow: Flow, images: Tensor, test: Tensor, levels: int) -> list[list[fl
                 nats = [-flow.log_prob(dequantize(x, levels, generator)).mean().item() for x in (images, test)]
             curve.append([step, *(round(n, 2) for n in nats)])
     return curve
-
-
-def commit_of_this_run() -> dict[str, str]:
-    """Return the commit that the code comes from; nothing where git cannot tell or the code differs from the commit."""
-    command = ["git", "-C", str(FOLDER), "describe", "--always", "--dirty", "--exclude=*"]
-    try:
-        commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return {}
-    return {} if commit.endswith("-dirty") else {"commit": commit}
 
 
 def main() -> None:

@@ -56,7 +56,7 @@ class WorkerPool:
         self._folder = Path(tempfile.mkdtemp(prefix="course-flows-"))
         self._folder.chmod(0o711)
         self._control, remote = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._errors = open(self._folder / "server.log", "w+b")  # noqa: SIM115
+        self._errors = open(self._folder / "server.log", "w+b")  # noqa: SIM115  (open as long as the pool)
         try:
             self._process = subprocess.Popen(
                 self._command(remote.fileno()),

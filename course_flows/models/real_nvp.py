@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -21,18 +22,18 @@ from course_flows.transforms.stack import CouplingStack
 __all__ = ["real_nvp"]
 
 
-def real_nvp(event_shape: int | Sequence[int], **options: object) -> Flow:
+def real_nvp(event_shape: int | Sequence[int], **options: Any) -> Flow:
     """Build Real NVP for vectors (`event_shape` D: `real_nvp_vector`) or images (``(C, H, W)``: `real_nvp_image`).
 
     Source: L. Dinh, J. Sohl-Dickstein and S. Bengio, *Density estimation using Real NVP* (2017).
     """
     if isinstance(event_shape, int):
-        return real_nvp_vector(event_shape, **options)  # type: ignore[arg-type]
+        return real_nvp_vector(event_shape, **options)
     if len(event_shape) == 1:
-        return real_nvp_vector(event_shape[0], **options)  # type: ignore[arg-type]
+        return real_nvp_vector(event_shape[0], **options)
     if len(event_shape) != 3:
         raise ValueError(f"real_nvp expects D or (C, H, W), found {tuple(event_shape)}")
-    return real_nvp_image(event_shape, **options)  # type: ignore[arg-type]
+    return real_nvp_image(event_shape, **options)
 
 
 def real_nvp_vector(

@@ -61,7 +61,7 @@ def conditioners_in(precision: str, flow: nn.Module, device: torch.device) -> It
     nets = [] if precision == "float32" else _conditioners(flow)
     with ExitStack() as undo:
         for net in nets:
-            setattr(net, "forward", torch.autocast(device.type, dtype=torch.bfloat16)(net.forward))  # noqa: B010
+            setattr(net, "forward", torch.autocast(device.type, dtype=torch.bfloat16)(net.forward))  # noqa: B010  (types refuse a method as a target)
             undo.callback(net.__dict__.pop, "forward")
         yield
 
