@@ -45,6 +45,11 @@ def _spreads(small: Sequence[int], large: Sequence[int]) -> bool:
     return len(small) <= len(large) and all(a in (1, b) for a, b in zip(reversed(small), reversed(large)))
 
 
+def channels_last(x: Tensor) -> Tensor:
+    """Lay out ``(N, C, H, W)`` with the channels of a pixel side by side in memory: convolutions are faster for it."""
+    return x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)  # `memory_format` is not to be had under vmap
+
+
 class MLP(nn.Module):
     """A fully connected network ``(*batch, in_features) -> (*batch, out_features)``.
 
@@ -81,7 +86,8 @@ class MLP(nn.Module):
         self.layers = nn.Sequential(*layers, last)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        x = beside(x, context, (self.context_features,))
+        if context is not None or self.context_features:
+            x = beside(x, context, (self.context_features,))
         if torch.is_grad_enabled() or x.device.type != "cpu" or x.shape[:-1].numel() <= 2 * ROWS_IN_CACHE:
             return self.layers(x)
         rows = x.reshape(-1, x.shape[-1]).split(ROWS_IN_CACHE)
@@ -143,6 +149,7 @@ class ResidualConvNet(nn.Module):
         if zero_init:
             nn.init.zeros_(self.leave[-1].weight)  # type: ignore[arg-type]
         nn.init.zeros_(self.leave[-1].bias)  # type: ignore[arg-type]
+        self.to(memory_format=torch.channels_last)
 
     def _conv(self, a: int, b: int, size: int, bias: bool = True) -> nn.Module:
         conv = nn.Conv2d(a, b, size, padding=size // 2, bias=bias)
@@ -155,10 +162,10 @@ class ResidualConvNet(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         x = beside(x, context, (self.context_channels, *x.shape[-2:]))
-        h = self.enter(x.reshape(-1, *x.shape[-3:]))
+        h = channels_last(self.enter(channels_last(x.reshape(-1, *x.shape[-3:]))))  # one channel has no order to keep
         out = self.skips[0](h)
         for block, skip in zip(self.blocks, self.skips[1:]):
-            h = h + block(h)
-            out = out + skip(h)
+            h = block(h).add_(h)  # no layer needs what it gave for its own gradient, so it may be written over
+            out = skip(h).add_(out)
         out = self.leave(out)
         return out.reshape(*x.shape[:-3], *out.shape[-3:])

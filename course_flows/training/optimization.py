@@ -54,12 +54,18 @@ def optimizer_tensors(flow: nn.Module, optimizer: torch.optim.Optimizer) -> dict
 
 
 def load_optimizer_tensors(flow: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Undo `optimizer_tensors`; learning rate and the like stay those of the optimizer."""
-    trained = [name for name, parameter in flow.named_parameters() if parameter.requires_grad]
+    """Undo `optimizer_tensors`; learning rate and the like stay those of the optimizer.
+
+    What is as large as its parameter is laid out in memory like it: fused optimizers go through both in memory order.
+    """
+    trained = {name: parameter for name, parameter in flow.named_parameters() if parameter.requires_grad}
+    places = {name: place for place, name in enumerate(trained)}
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         entry, _, name = key.partition("/")
-        state.setdefault(trained.index(name), {})[entry] = value
+        like = trained[name]
+        laid_out = torch.empty_like(like, dtype=value.dtype).copy_(value) if value.shape == like.shape else value
+        state.setdefault(places[name], {})[entry] = laid_out
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

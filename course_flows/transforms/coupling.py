@@ -92,12 +92,12 @@ class Coupling(Transform):
     def _cut(self, out: Tensor, moved: Tensor) -> tuple[Tensor, ...]:
         """Cut what the network returned into one tensor for each parameter of a moved value."""
         dim, count = -self.event_ndim, self.parameters_per_value
-        expected = list(moved.shape)
-        expected[dim] *= count
-        if list(out.shape) != expected:
+        parts = out.chunk(count, dim)
+        if len(parts) != count or any(part.shape != moved.shape for part in parts):
+            expected = [n * count if i == moved.dim() + dim else n for i, n in enumerate(moved.shape)]
             name = type(self).__name__
             raise ValueError(f"{name} expects its net to return shape {tuple(expected)}, found {tuple(out.shape)}")
-        return out.chunk(count, dim=dim)
+        return parts
 
 
 class AdditiveCoupling(Coupling):
@@ -170,7 +170,7 @@ class AffineCoupling(Coupling):
     def move(self, moved: Tensor, parameters: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         raw, shift = parameters
         log_scale = self.partition.moved_only(self.bound(raw))
-        return moved * log_scale.exp() + self.partition.moved_only(shift), log_scale
+        return torch.addcmul(self.partition.moved_only(shift), moved, log_scale.exp()), log_scale
 
     def move_back(self, moved: Tensor, parameters: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         raw, shift = parameters
