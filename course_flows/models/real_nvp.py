@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -46,6 +47,7 @@ def real_nvp_vector(
     zero_init: bool = True,
     batch_norm: bool = False,
     reversible: bool = False,
+    fused: bool = False,
 ) -> Flow:
     """Build affine couplings of vectors that keep the first and the second half in turn; normal base.
 
@@ -56,10 +58,14 @@ def real_nvp_vector(
         bound: largest log-scale of a coupling, None for no bound.
         batch_norm: a `BatchNorm` after each coupling.
         reversible: recompute activations in the backward pass, see `ReversibleCompose`; not with `batch_norm`.
+        fused: train faster by one hand-written gradient, see `CouplingStack`; with ReLUs, a bound and neither of the
+            two options before.
     """
     if features < 2:
         raise ValueError(f"real_nvp expects points of at least 2 values, found {features}")
     _check_reversible(reversible, batch_norm)
+    if fused and (reversible or batch_norm):
+        raise ValueError("expected fused without reversible and batch_norm, found them together")
     layers: list[Transform] = []
     for k in range(couplings):
         mask = half_mask(features, flip=bool(k % 2))
@@ -68,7 +74,7 @@ def real_nvp_vector(
         layers.append(AffineCoupling(mask, net, bound))
         if batch_norm:
             layers.append(BatchNorm(features))
-    kind = ReversibleCompose if reversible else Compose if batch_norm else CouplingStack
+    kind = ReversibleCompose if reversible else Compose if batch_norm else partial(CouplingStack, fused=fused)
     return Flow(kind(layers), StandardNormal(features))
 
 

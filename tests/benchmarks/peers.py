@@ -18,7 +18,8 @@ def course_flows(stack: Stack) -> Candidate:
     mask = half_mask if len(stack.event) == 1 else channel_mask
     kind = AffineCoupling if stack.affine else AdditiveCoupling
     masks = [mask(stack.event[0], flip=not first) for first in halves(stack)]
-    flow = CouplingStack(map(kind, masks, stack.networks(own=True)))
+    small = len(stack.event) == 1 and stack.affine
+    flow = CouplingStack(map(kind, masks, stack.networks(own=True)), fused=small)
     return Candidate("course_flows", flow, flow, lambda z: flow.inverse(z)[0], stack.event)
 
 

@@ -37,6 +37,7 @@ from course_flows.transforms import (
     Triangular,
     channel_mask,
     checkerboard_mask,
+    half_mask,
 )
 
 
@@ -156,6 +157,13 @@ CASES: dict[str, Case] = {
     ),
     "CouplingStack": Case(
         lambda: CouplingStack(AffineCoupling.mlp(5, (8,), flip=k % 2 == 0) for k in range(3)), event=(5,)
+    ),
+    "CouplingStack fused": Case(
+        lambda: CouplingStack(
+            (AffineCoupling(half_mask(4, flip=f), MLP(2, 4, (2,), activation="relu")) for f in (False, True, True)),
+            fused=True,
+        ),
+        smooth=False,
     ),
     "CouplingStack interleaved": Case(
         lambda: CouplingStack(
