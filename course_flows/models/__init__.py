@@ -1,7 +1,8 @@
 """The models of the papers, built from transforms, networks and bases."""
 
+from course_flows.models.glow import SigmoidScale, glow
 from course_flows.models.nice import nice
 from course_flows.models.presets import MODELS, PRESETS, Preset, build
 from course_flows.models.real_nvp import real_nvp
 
-__all__ = ["MODELS", "PRESETS", "Preset", "build", "nice", "real_nvp"]
+__all__ = ["MODELS", "PRESETS", "Preset", "SigmoidScale", "build", "glow", "nice", "real_nvp"]

@@ -6,22 +6,27 @@ from course_flows.transforms.factored import LULinear, QRLinear
 from course_flows.transforms.images import Flatten, MultiScale, Squeeze
 from course_flows.transforms.linear import DenseLinear, Diagonal, Permutation, Triangular
 from course_flows.transforms.masks import alternating_mask, channel_mask, checkerboard_mask, half_mask
+from course_flows.transforms.mixing import ChannelPermutation, Conv1x1, FlowStep
 from course_flows.transforms.monotone import LeakyReLU, MonotoneSpline
-from course_flows.transforms.normalization import BatchNorm
+from course_flows.transforms.normalization import ActNorm, BatchNorm
 from course_flows.transforms.preprocessing import Logit, dequantize, quantize
 from course_flows.transforms.reversible import ReversibleCompose
 from course_flows.transforms.stack import CouplingStack
 
 __all__ = [
+    "ActNorm",
     "AdditiveCoupling",
     "AffineCoupling",
     "BatchNorm",
+    "ChannelPermutation",
     "Compose",
+    "Conv1x1",
     "Coupling",
     "CouplingStack",
     "DenseLinear",
     "Diagonal",
     "Flatten",
+    "FlowStep",
     "Inverse",
     "LULinear",
     "LeakyReLU",

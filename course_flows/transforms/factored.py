@@ -27,8 +27,8 @@ class LULinear(Linear):
     permutation: Tensor
     signs: Tensor
 
-    def __init__(self, features: int, seed: int = 0) -> None:
-        super().__init__(features)
+    def __init__(self, features: int, seed: int = 0, bias: bool = True) -> None:
+        super().__init__(features, bias)
         generator = torch.Generator().manual_seed(seed)
         orthogonal = torch.linalg.qr(torch.randn(features, features, dtype=torch.float64, generator=generator)).Q
         for name in ("permutation", "signs"):
@@ -92,8 +92,8 @@ class QRLinear(Linear):
 
     signs: Tensor
 
-    def __init__(self, features: int, reflections: int | None = None, seed: int = 0) -> None:
-        super().__init__(features)
+    def __init__(self, features: int, reflections: int | None = None, seed: int = 0, bias: bool = True) -> None:
+        super().__init__(features, bias)
         count = features if reflections is None else reflections
         if count < 0:
             raise ValueError(f"QRLinear expects a number of reflections of at least 0, found {count}")

@@ -103,18 +103,23 @@ class Diagonal(Transform):
 
 
 class Linear(Transform):
-    """What every dense linear flow shares: ``z = W x + b`` with a bias, and the checks of its input."""
+    """What every dense linear flow shares: ``z = W x + b`` and the checks of its input.
 
-    def __init__(self, features: int) -> None:
+    Arguments:
+        features: D.
+        bias: False for ``z = W x``.
+    """
+
+    def __init__(self, features: int, bias: bool = True) -> None:
         super().__init__()
         if features < 1:
             raise ValueError(f"{type(self).__name__} expects at least 1 feature, found {features}")
         self.features = features
-        self.bias = nn.Parameter(torch.zeros(features))
+        self.bias = nn.Parameter(torch.zeros(features)) if bias else None
 
     def set_bias(self, bias: Tensor | None) -> None:
         """Overwrite the bias with ``bias (D,)``; None leaves it."""
-        if bias is not None:
+        if bias is not None and self.bias is not None:
             bias = torch.as_tensor(bias)
             if bias.shape != self.bias.shape:
                 raise ValueError(
@@ -141,11 +146,12 @@ class Linear(Transform):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         self.check_features(x, self.features)
-        return self.multiply(x) + self.bias, self.log_abs_det().expand(x.shape[:-1])
+        z = self.multiply(x)
+        return z if self.bias is None else z + self.bias, self.log_abs_det().expand(x.shape[:-1])
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         self.check_features(z, self.features)
-        return self.solve(z - self.bias), -self.log_abs_det().expand(z.shape[:-1])
+        return self.solve(z if self.bias is None else z - self.bias), -self.log_abs_det().expand(z.shape[:-1])
 
     def extra_repr(self) -> str:
         return f"features={self.features}"
@@ -176,8 +182,8 @@ class DenseLinear(Linear):
     identity. A singular ``W`` raises ValueError in both directions, when it is met.
     """
 
-    def __init__(self, features: int) -> None:
-        super().__init__(features)
+    def __init__(self, features: int, bias: bool = True) -> None:
+        super().__init__(features, bias)
         self.matrix = nn.Parameter(torch.eye(features))
 
     @classmethod
@@ -212,8 +218,8 @@ class Triangular(Linear):
     Starts at the identity.
     """
 
-    def __init__(self, features: int, lower: bool = True) -> None:
-        super().__init__(features)
+    def __init__(self, features: int, lower: bool = True, bias: bool = True) -> None:
+        super().__init__(features, bias)
         self.lower = lower
         self.log_diagonal = nn.Parameter(torch.zeros(features))
         self.off_diagonal = nn.Parameter(torch.zeros(features * (features - 1) // 2))

@@ -1,13 +1,13 @@
-"""Normalization as an invertible map: batch normalization with its log-determinant."""
+"""Normalization as an invertible map with its log-determinant: `BatchNorm` and `ActNorm`."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
-from course_flows.transforms.base import Transform
+from course_flows.transforms.base import Transform, has_values
 
-__all__ = ["BatchNorm"]
+__all__ = ["ActNorm", "BatchNorm"]
 
 
 class BatchNorm(Transform):
@@ -97,3 +97,110 @@ class BatchNorm(Transform):
 
     def extra_repr(self) -> str:
         return f"features={len(self.shift)}, event_ndim={self.event_ndim}, momentum={self.momentum}"
+
+
+class ActNorm(Transform):
+    r"""Scale and shift each feature, starting so that the first batch comes out with mean 0 and variance 1:
+
+    .. math:: z = x \odot e^{s} + b, \qquad \log|\det J| = n \sum_i s_i,
+
+    with n values of each feature in a point: 1 in a vector, H·W in an image, whose features are its channels.
+
+    The first batch that ``forward`` meets in training mode sets :math:`s = -\log \sigma` and
+    :math:`b = -\mu / \sigma` from its own mean and standard deviation; from then on both are ordinary parameters and
+    no batch is looked at again. That it happened is a buffer, ``initialized``, so that a loaded flow stays as it was.
+    Before, and in eval mode or by ``inverse`` at any time, the parameters are used as they are: the identity at the
+    start. A feature that is constant in the first batch, as each is in a batch of one vector, keeps its scale of 1.
+    Under `torch.distributed` the mean and deviation are those of the batches of all processes together.
+
+    Arguments:
+        features: D of vectors ``(*batch, D)`` or C of images ``(*batch, C, H, W)``.
+        event_ndim: 1 for vectors, 3 for images.
+        eps: added to the variance, so that a nearly constant feature is scaled by at most ``eps ** -0.5``.
+
+    Raises RuntimeError where the first batch comes inside of torch.func or torch.compile, where it cannot be read.
+
+    Source: D. P. Kingma and P. Dhariwal, *Glow* (2018), section 3.1.
+    """
+
+    initialized: Tensor
+
+    def __init__(self, features: int, event_ndim: int = 1, eps: float = 1e-6) -> None:
+        super().__init__()
+        if event_ndim not in (1, 3) or features < 1 or not eps > 0:
+            raise ValueError(
+                "ActNorm expects at least 1 feature, event_ndim 1 (vectors) or 3 (images) and an eps above 0, "
+                f"found features={features}, event_ndim={event_ndim}, eps={eps}"
+            )
+        self.event_ndim = event_ndim
+        self.eps = eps
+        self.log_scale = nn.Parameter(torch.zeros(features))
+        self.shift = nn.Parameter(torch.zeros(features))
+        self.register_buffer("initialized", torch.tensor(False))
+        self._blank = True  # the buffer's word, at hand without asking the device at each step
+        self.register_load_state_dict_post_hook(_follow_the_buffer)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        self.check(x)
+        self.see(x)
+        return x * self._spread(self.log_scale.exp()) + self._spread(self.shift), self._log_det(x)
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        self.check(z)
+        return (z - self._spread(self.shift)) * self._spread((-self.log_scale).exp()), -self._log_det(z)
+
+    @property
+    def waits(self) -> bool:
+        """Whether the next batch is the one that sets scale and shift."""
+        return self.training and self._blank
+
+    def see(self, x: Tensor) -> None:
+        """Set scale and shift by ``x`` if it is the first batch of training, else do nothing."""
+        if not self.waits or x.is_meta:
+            return
+        if not has_values(x):
+            raise RuntimeError("ActNorm expects its first batch outside of torch.func and torch.compile: run one there")
+        mean, variance = _moments_of_all(x.detach(), [d for d in range(-x.dim(), 0) if d != -self.event_ndim])
+        with torch.no_grad():
+            log_scale = -0.5 * (variance + self.eps).log()
+            self.log_scale.copy_(torch.where(variance > 0, log_scale, 0.0))
+            self.shift.copy_(-mean * self.log_scale.exp())
+            self.initialized.fill_(True)
+        self._blank = False
+
+    def check(self, x: Tensor) -> None:
+        """Raise ValueError unless ``x`` has the features of this transform."""
+        features = len(self.shift)
+        if x.dim() < self.event_ndim or x.shape[-self.event_ndim] != features:
+            expected = f"(*batch, {features})" if self.event_ndim == 1 else f"(*batch, {features}, H, W)"
+            raise ValueError(f"ActNorm expects an input of shape {expected}, found {tuple(x.shape)}")
+
+    def _spread(self, per_feature: Tensor) -> Tensor:
+        return per_feature if self.event_ndim == 1 else per_feature[:, None, None]
+
+    def _log_det(self, x: Tensor) -> Tensor:
+        pixels = x.shape[-1] * x.shape[-2] if self.event_ndim == 3 else 1
+        return (pixels * self.log_scale.sum()).expand(x.shape[: x.dim() - self.event_ndim])
+
+    def extra_repr(self) -> str:
+        return f"features={len(self.shift)}, event_ndim={self.event_ndim}"
+
+
+def _follow_the_buffer(norm: ActNorm, _: object) -> None:
+    """Believe a loaded state. A function with a name, so that flows can be pickled."""
+    norm._blank = norm.initialized.is_meta or not bool(norm.initialized)
+
+
+def _moments_of_all(x: Tensor, dims: list[int]) -> tuple[Tensor, Tensor]:
+    """Return mean and variance over `dims` and over all processes that train together."""
+    together = distributed.is_available() and distributed.is_initialized()
+    count = torch.tensor(x.numel() // max(1, x.shape[({*range(-x.dim(), 0)} - {*dims}).pop()]), device=x.device)
+    total = x.sum(dim=dims, keepdim=True)
+    if together:
+        distributed.all_reduce(count)
+        distributed.all_reduce(total)
+    mean = total / count
+    squares = (x - mean).square().sum(dim=dims)
+    if together:
+        distributed.all_reduce(squares)
+    return mean.flatten(), squares / count

@@ -14,15 +14,20 @@ from torch import Tensor
 from torch.distributions import transforms as torch_transforms
 
 from course_flows import Compose, Inverse, Transform
+from course_flows.conv_nets import ConvNet
 from course_flows.nets import MLP, ResidualConvNet
 from course_flows.transforms import (
+    ActNorm,
     AdditiveCoupling,
     AffineCoupling,
     BatchNorm,
+    ChannelPermutation,
+    Conv1x1,
     CouplingStack,
     DenseLinear,
     Diagonal,
     Flatten,
+    FlowStep,
     LeakyReLU,
     LearnedTanh,
     Logit,
@@ -86,6 +91,12 @@ def level(channels: int, size: int) -> Compose:
 
 def matrix(features: int = 4) -> Tensor:
     return torch.randn(features, features, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+
+
+def flow_step(mixing: Transform) -> FlowStep:
+    """A step of Glow with a small network."""
+    coupling = AffineCoupling(channel_mask(4), ConvNet(2, 4, 4, zero_init=False))
+    return FlowStep(ActNorm(4, event_ndim=3), mixing, coupling)
 
 
 CASES: dict[str, Case] = {
@@ -155,6 +166,14 @@ CASES: dict[str, Case] = {
         ),
         smooth=False,
     ),
+    "ActNorm": Case(lambda: ActNorm(4)),
+    "ActNorm on images": Case(lambda: ActNorm(2, event_ndim=3), event=(2, 3, 3)),
+    "ChannelPermutation": Case(lambda: ChannelPermutation.random(4, seed=2), event=(4, 2, 2), keeps_volume=True),
+    "Conv1x1 plain": Case(lambda: Conv1x1(3, "plain"), event=(3, 2, 2)),
+    "Conv1x1 LU": Case(lambda: Conv1x1(3, "lu"), event=(3, 2, 2)),
+    "Conv1x1 QR": Case(lambda: Conv1x1(3, "qr"), event=(3, 2, 2)),
+    "FlowStep": Case(lambda: flow_step(Conv1x1(4)), event=(4, 3, 2), smooth=False),
+    "FlowStep shuffled": Case(lambda: flow_step(ChannelPermutation.random(4)), event=(4, 3, 2), smooth=False),
     "CouplingStack": Case(
         lambda: CouplingStack(AffineCoupling.mlp(5, (8,), flip=k % 2 == 0) for k in range(3)), event=(5,)
     ),

@@ -33,6 +33,9 @@ SMALL = {
     "real-nvp-cifar10": {"channels": 4, "blocks": 1},
     "real-nvp-mnist": {"channels": 4, "blocks": 1},
     "real-nvp-digits": {"channels": 4, "blocks": 1},
+    "glow-cifar10": {"channels": 4, "steps": 2},
+    "glow-mnist": {"channels": 4, "steps": 2},
+    "glow-digits": {"channels": 4, "steps": 2},
     "real-nvp-2d": {"hidden": (16, 16), "couplings": 4},
 }
 
@@ -210,7 +213,11 @@ def test_reversible_models_say_the_same(reversible):
 @pytest.mark.parametrize(
     ("make", "error", "words"),
     [
-        (lambda: build("glow", 2), ValueError, r"preset \(nice-mnist, .*real-nvp-2d\) or a model \(nice, real-nvp\)"),
+        (
+            lambda: build("glov", 2),
+            ValueError,
+            r"preset \(nice-mnist, .*real-nvp-2d\) or a model \(nice, real-nvp, glow\)",
+        ),
         (lambda: nice(4, base="cauchy"), ValueError, "found 'cauchy', 'alternating'"),
         (lambda: nice(4, mask="odd"), ValueError, "found 'logistic', 'odd'"),
         (lambda: nice(4, activation="gelu"), ValueError, "expected an activation of silu"),

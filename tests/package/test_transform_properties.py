@@ -86,7 +86,8 @@ def test_gradients_reach_every_parameter(case: Case):
         out, log_det = getattr(transform, direction)(
             case.points(20) if direction == "forward" else transform(case.points(20))[0].detach()
         )
-        (out.square().sum() + log_det.sum()).backward()
+        uneven = torch.linspace(0.5, 1.5, out.numel(), dtype=out.dtype).reshape(out.shape)  # sees rotations too
+        ((uneven * out.square()).sum() + log_det.sum()).backward()
         for name, parameter in transform.named_parameters():
             assert parameter.grad is not None, f"{direction}: no gradient for {name}"
             assert torch.isfinite(parameter.grad).all(), f"{direction}: gradient of {name} is not finite"
