@@ -24,7 +24,7 @@ from course_flows.training.errors import ConfigError, TrainingError
 from course_flows.training.evaluation import score
 from course_flows.training.processes import current_processes
 from course_flows.training.records import describe_code, write_record
-from course_flows.training.runs import evaluation_file, find_checkpoint, flow_of
+from course_flows.training.runs import alone_in, evaluation_file, find_checkpoint, flow_of
 from course_flows.training.sheets import write_sheet
 from course_flows.training.signals import stop_wish
 from course_flows.training.trainer import Outcome, Trainer, Watch
@@ -77,7 +77,7 @@ def train(
         processes=processes,
     )
     click.echo(_opening(trainer, checkpoint))
-    with _Bar(config, trainer.progress.step, trainer.progress.seconds) as bar, stop_wish() as stop:
+    with alone_in(folder), _Bar(config, trainer.progress.step, trainer.progress.seconds) as bar, stop_wish() as stop:
         outcome = trainer.run(bar, stop)
     click.echo(_closing(outcome, config, folder))
     return DONE if outcome.signal is None else SIGNALLED + outcome.signal

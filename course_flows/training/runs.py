@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ import torch
 from course_flows.flow import Flow
 from course_flows.training.checkpoint import Checkpoint, fill, read_checkpoint, write_text
 from course_flows.training.config import TrainConfig, build_flow
-from course_flows.training.errors import CheckpointError
+from course_flows.training.errors import CheckpointError, ConfigError
 
-__all__ = ["Log", "evaluation_file", "find_checkpoint", "flow_of", "load_run", "read_log"]
+__all__ = ["Log", "alone_in", "evaluation_file", "find_checkpoint", "flow_of", "load_run", "read_log"]
 
 LOG = "log.jsonl"
 WHICH = ("best", "last")
@@ -49,6 +50,26 @@ def find_checkpoint(path: str | Path, which: str = "best") -> Path:
     if last.is_file():
         return last
     raise CheckpointError(f"{path} holds no checkpoint: expected the folder of a training run, with last.json in it")
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep other trainers out of the folder of a run for a while; the system lets go when this process ends.
+
+    Raises ConfigError where another process is in it. Windows has no such lock: there nobody is kept out.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as file:
+        with suppress(ImportError):
+            import fcntl
+
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ConfigError(
+                    f"another process is training in {folder}: wait for it, or name another --out"
+                ) from error
+        yield
 
 
 def evaluation_file(run: str | Path, split: str) -> Path:

@@ -26,7 +26,7 @@ from course_flows.training.commands import _Bar
 from course_flows.training.config import TrainConfig
 from course_flows.training.data_feed import load_test
 from course_flows.training.processes import derived_seed
-from course_flows.training.runs import read_log
+from course_flows.training.runs import alone_in, read_log
 
 TINY = shlex.split(
     "--preset nice-digits --set couplings=2 --set hidden=8, --batch-size 40 --lr 0.001 --ema 0 --device cpu"
@@ -141,6 +141,17 @@ def test_a_folder_with_a_run_is_not_overwritten(finished):
     result = run("train", "--out", finished, *TINY)
     assert result.exit_code == 2
     assert "holds a run already: go on with it by --resume" in result.output
+
+
+def test_two_trainers_do_not_share_a_folder(finished, tmp_path):
+    with alone_in(finished):
+        result = run("train", "--resume", "--out", finished, "--steps", "31")
+        assert result.exit_code == 2
+        assert f"another process is training in {finished}" in result.output
+        with alone_in(tmp_path):
+            pass
+    with alone_in(finished):
+        pass
 
 
 def test_resume_starts_where_there_is_nothing_and_may_go_further(tmp_path):
