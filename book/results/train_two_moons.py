@@ -64,8 +64,8 @@ def main() -> None:
         "steps": STEPS,
         "epochs": round(STEPS * BATCH / TRAIN_POINTS, 1),
         "metrics": {
-            "test_nats": round(-test.mean().item(), 4),
-            "test_nats_standard_error": round(test.std().item() / TEST_POINTS**0.5, 4),
+            "test_nll_nats": round(-test.mean().item(), 4),
+            "test_nll_nats_standard_error": round(test.std().item() / TEST_POINTS**0.5, 4),
         },
         "train_nats_by_step": {str(k): round(history.train_nll[k], 3) for k in (0, 100, 500, 1000, 2000, STEPS - 1)},
     }
