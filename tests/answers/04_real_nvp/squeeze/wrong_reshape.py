@@ -1,0 +1,21 @@
+# mistake: The numbers are reshaped: a channel holds neighbors of one row instead of one place of every block.
+# hint: A reshape keeps the order of the numbers. Which numbers of a 4 by 4 image belong into channel 0?
+def squeeze(x, rows, columns):
+    """Map x (*batch, C, H, W) to (*batch, rows * columns * C, H / rows, W / columns), places of one color first."""
+    if x.shape[-2] % rows or x.shape[-1] % columns:
+        raise ValueError(f"expected blocks that fit the image exactly, found {rows} x {columns} for {tuple(x.shape)}")
+    return x.reshape(*x.shape[:-3], -1, x.shape[-2] // rows, x.shape[-1] // columns)
+
+
+def places(rows, columns):
+    """Return the places (i, j) of a block in the order of their numbers."""
+    reading = [(i, j) for i in range(rows) for j in range(columns)]
+    return sorted(reading, key=lambda place: sum(place) % 2)  # sorting keeps the reading order of equals
+
+
+def unsqueeze(z, rows, columns):
+    """Undo squeeze: map (*batch, rows * columns * C, H, W) to (*batch, C, H * rows, W * columns)."""
+    *batch, channels, height, width = z.shape
+    if channels % (rows * columns):
+        raise ValueError(f"expected a multiple of {rows * columns} channels, found {channels}")
+    return z.reshape(*batch, channels // (rows * columns), height * rows, width * columns)
