@@ -7,13 +7,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from course_flows.flow import Flow
+from course_flows.models.autoregressive import iaf, made, maf
 from course_flows.models.glow import glow
 from course_flows.models.nice import nice
 from course_flows.models.real_nvp import real_nvp
 
 __all__ = ["MODELS", "PRESETS", "Preset", "build"]
 
-MODELS: dict[str, Callable[..., Flow]] = {"nice": nice, "real-nvp": real_nvp, "glow": glow}
+MODELS: dict[str, Callable[..., Flow]] = {
+    "nice": nice,
+    "real-nvp": real_nvp,
+    "glow": glow,
+    "made": made,
+    "maf": maf,
+    "iaf": iaf,
+}
 
 
 @dataclass(frozen=True)

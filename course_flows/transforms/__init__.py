@@ -1,5 +1,6 @@
 """Invertible maps with log-determinants. ``forward`` is data to latent, ``inverse`` latent to data."""
 
+from course_flows.transforms.autoregressive import InverseAutoregressive, MaskedAutoregressive
 from course_flows.transforms.base import Compose, Inverse, TorchTransform, Transform
 from course_flows.transforms.coupling import AdditiveCoupling, AffineCoupling, Coupling, LearnedTanh
 from course_flows.transforms.factored import LULinear, QRLinear
@@ -28,10 +29,12 @@ __all__ = [
     "Flatten",
     "FlowStep",
     "Inverse",
+    "InverseAutoregressive",
     "LULinear",
     "LeakyReLU",
     "LearnedTanh",
     "Logit",
+    "MaskedAutoregressive",
     "MonotoneSpline",
     "MultiScale",
     "Permutation",

@@ -15,6 +15,7 @@ from torch.distributions import transforms as torch_transforms
 
 from course_flows import Compose, Inverse, Transform
 from course_flows.conv_nets import ConvNet
+from course_flows.made import MADE
 from course_flows.nets import MLP, ResidualConvNet
 from course_flows.transforms import (
     ActNorm,
@@ -28,10 +29,12 @@ from course_flows.transforms import (
     Diagonal,
     Flatten,
     FlowStep,
+    InverseAutoregressive,
     LeakyReLU,
     LearnedTanh,
     Logit,
     LULinear,
+    MaskedAutoregressive,
     MonotoneSpline,
     MultiScale,
     Permutation,
@@ -165,6 +168,13 @@ CASES: dict[str, Case] = {
             AffineCoupling.mlp(4, (8,)), LeakyReLU(0.5, event_ndim=0), AffineCoupling.mlp(4, (8,), flip=True)
         ),
         smooth=False,
+    ),
+    "MaskedAutoregressive": Case(lambda: MaskedAutoregressive(MADE(4, hidden=(7, 6), activation="tanh"))),
+    "MaskedAutoregressive residual": Case(
+        lambda: MaskedAutoregressive(MADE(4, hidden=(7,) * 3, activation="elu", residual=True, order=[2, 0, 3, 1]))
+    ),
+    "InverseAutoregressive": Case(
+        lambda: InverseAutoregressive(MADE(4, hidden=(7,), activation="tanh", order=[3, 2, 1, 0]), bound=None)
     ),
     "ActNorm": Case(lambda: ActNorm(4)),
     "ActNorm on images": Case(lambda: ActNorm(2, event_ndim=3), event=(2, 3, 3)),

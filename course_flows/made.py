@@ -1,0 +1,222 @@
+"""MADE: a network whose output i sees only the inputs that come before i in a given order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from course_flows.nets import activation_named
+
+__all__ = ["MADE", "MaskedLinear", "Stage", "hidden_degrees", "input_degrees"]
+
+
+def input_degrees(features: int, order: Sequence[int] | Tensor | None = None) -> Tensor:
+    """Return the place of each coordinate in the order, from 1: ``(D,)``.
+
+    Arguments:
+        features: D.
+        order: ``order[k]`` is the coordinate that comes at place k, from 0; None for 0, 1, …, D − 1.
+
+    >>> input_degrees(3, [2, 0, 1])
+    tensor([2, 3, 1])
+    """
+    order = torch.arange(features) if order is None else torch.as_tensor(order)
+    if order.shape != (features,) or not torch.equal(order.sort().values, torch.arange(features)):
+        raise ValueError(f"expected an order with each of 0 to {features - 1} once, found {order.tolist()}")
+    return order.argsort() + 1
+
+
+def hidden_degrees(units: int, features: int, lowest: int = 1, seed: int | None = None) -> Tensor:
+    """Return how many inputs, counted in their order, each hidden unit may see, ascending: ``(units,)``.
+
+    They lie from `lowest` to D − 1: a unit that saw all D inputs could not be used by any output.
+
+    Arguments:
+        units: how many.
+        features: D.
+        lowest: 0 where units that see a context alone are of use.
+        seed: to draw the degrees instead of spreading them evenly.
+
+    >>> hidden_degrees(6, 4)
+    tensor([1, 1, 2, 2, 3, 3])
+    """
+    highest = max(features - 1, lowest)
+    if seed is None:
+        return lowest + torch.arange(units) * (highest - lowest + 1) // units
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(lowest, highest + 1, (units,), generator=generator).sort().values
+
+
+class MaskedLinear(nn.Module):
+    """A linear layer without some of its weights, ``(*batch, in) -> (*batch, out)``.
+
+    Arguments:
+        mask: bool ``(out, in)``, True for the weights that are there.
+
+    The other entries of ``weight`` are never used, so that they get no gradient.
+    """
+
+    mask: Tensor
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__()
+        out_features, in_features = mask.shape
+        plain = nn.Linear(in_features, out_features)
+        self.weight, self.bias = plain.weight, plain.bias
+        self.register_buffer("mask", mask, persistent=False)
+
+    def masked_weight(self) -> Tensor:
+        """Return the weights with zeros where there are none, ``(out, in)``."""
+        return self.weight * self.mask
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.linear(x, self.masked_weight(), self.bias)
+
+    def extra_repr(self) -> str:
+        out_features, in_features = self.mask.shape
+        return f"in_features={in_features}, out_features={out_features}, {int(self.mask.sum())} weights"
+
+
+class MADE(nn.Module):
+    r"""A network with masked weights, ``(*batch, D) -> (*batch, P D)``: what it returns for coordinate i depends on
+    the coordinates before i alone.
+
+    Input i has the degree :math:`d(i)`, its place in the order; each hidden unit has a degree :math:`d(k)` from 1 to
+    D − 1 and sees what has at most this degree; output i sees the hidden units of a degree below its own:
+
+    .. math:: M_{kj} = [d(k) \ge d(j)] \text{ (hidden)}, \qquad M_{ik} = [d(i) > d(k)] \text{ (output)}.
+
+    On every path from input j to output i the degrees rise and the last step is strict, so that :math:`d(i) > d(j)`.
+
+    Arguments:
+        features: D.
+        parameters_per_value: P; the output holds all first parameters, then all second ones, and so on.
+        hidden: sizes of the hidden layers.
+        order: see `input_degrees`.
+        activation: see `MLP`.
+        residual: add the input of each pair of hidden layers to its output; all hidden layers of one size then.
+        context_features: size of a context ``(*batch, C)`` that every hidden unit of the first layer sees.
+        seed: draw the degrees of hidden units at random; None spreads them evenly.
+        zero_init: start with an output of zeros.
+
+    Source: M. Germain, K. Gregor, I. Murray and H. Larochelle, *MADE: masked autoencoder for distribution estimation*
+    (2015); residual blocks as in C. Durkan and C. Nash, *Autoregressive energy machines* (2019).
+
+    Raises ValueError for options that do not fit together, and where a context is missing, not expected or of another
+    size.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        parameters_per_value: int = 2,
+        hidden: Sequence[int] = (64, 64),
+        order: Sequence[int] | Tensor | None = None,
+        activation: str = "relu",
+        residual: bool = False,
+        context_features: int = 0,
+        seed: int | None = None,
+        zero_init: bool = False,
+    ) -> None:
+        super().__init__()
+        if features < 1 or parameters_per_value < 1:
+            raise ValueError(
+                "MADE expects at least 1 feature and 1 parameter a value, "
+                f"found features={features}, parameters_per_value={parameters_per_value}"
+            )
+        if residual and (len(hidden) % 2 == 0 or len(set(hidden)) != 1):
+            raise ValueError(
+                "a residual MADE expects a first hidden layer and pairs of further ones, all of one size, "
+                f"found {tuple(hidden)}"
+            )
+        self.features, self.parameters_per_value = features, parameters_per_value
+        self.context_features, self.residual = context_features, residual
+        lowest = 0 if context_features else 1
+        seeds = [None if seed is None else seed + (0 if residual else k) for k in range(len(hidden))]
+        of_hidden = [hidden_degrees(units, features, lowest, s) for units, s in zip(hidden, seeds)]
+        for k, degrees in enumerate([input_degrees(features, order), *of_hidden]):
+            self.register_buffer(f"degrees_{k}", degrees)  # a saved network keeps them; the masks follow from them
+        *masks, last = self._masks()
+        self.layers = nn.ModuleList(map(MaskedLinear, masks))
+        self.last = MaskedLinear(last)
+        self.register_load_state_dict_post_hook(_mask_again)
+        if zero_init:
+            nn.init.zeros_(self.last.weight)
+            nn.init.zeros_(self.last.bias)
+        first = hidden[0] if hidden else parameters_per_value * features
+        self.context = nn.Linear(context_features, first, bias=False) if context_features else None
+        self.activation = activation_named(activation, overwrite=False)
+
+    @property
+    def degrees(self) -> list[Tensor]:
+        """Return the degrees of the inputs and of each hidden layer."""
+        return [buffer for name, buffer in self.named_buffers(recurse=False) if name.startswith("degrees_")]
+
+    @property
+    def order(self) -> Tensor:
+        """The coordinates in the order of the network, ``(D,)``."""
+        return self.degrees[0].argsort()
+
+    def _masks(self) -> list[Tensor]:
+        inside = [b[:, None] >= a for a, b in pairwise(self.degrees)]
+        outputs = self.degrees[0].repeat(self.parameters_per_value)
+        return [*inside, outputs[:, None] > self.degrees[-1]]
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        if x.dim() < 1 or x.shape[-1] != self.features:
+            raise ValueError(f"MADE expects an input of shape (*batch, {self.features}), found {tuple(x.shape)}")
+        h = x
+        for stage in self.stages():
+            source = h if stage.opens else self.activation(h)
+            if stage.skips == 2:
+                before = h  # what comes in at the first layer of a residual pair
+            h = stage.layer(source)
+            if stage.opens and self.context is not None:
+                h = h + self.of_context(context)
+            elif stage.skips == 1:
+                h = h + before
+        if self.context is None and context is not None:
+            raise ValueError(f"MADE expects no context, found one of shape {tuple(context.shape)}")
+        return h
+
+    def of_context(self, context: Tensor | None) -> Tensor:
+        """Return what a context adds to the first layer."""
+        assert self.context is not None
+        if context is None or context.shape[-1:] != (self.context_features,):
+            found = "none" if context is None else f"{tuple(context.shape)}"
+            raise ValueError(f"MADE expects a context of shape (*batch, {self.context_features}), found {found}")
+        return self.context(context)
+
+    def stages(self) -> list[Stage]:
+        """Return the layers in the order in which they are computed."""
+        layers = [*self.layers, self.last]
+        skips = [0] * len(layers)
+        if self.residual:
+            skips[1:-1] = [2, 1] * ((len(layers) - 2) // 2)
+        return [Stage(layer, k == 0, skip) for k, (layer, skip) in enumerate(zip(layers, skips))]
+
+
+def _mask_again(net: MADE, _: object) -> None:
+    """Follow degrees that were loaded. A function with a name, so that flows can be pickled."""
+    for stage, mask in zip(net.stages(), net._masks()):
+        stage.layer.mask = mask
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A layer of a MADE.
+
+    Attributes:
+        layer: its weights.
+        opens: it takes the input as it is; the others take the activations of the stage before.
+        skips: 2 for the first and 1 for the second layer of a residual pair, 0 outside of pairs.
+    """
+
+    layer: MaskedLinear
+    opens: bool
+    skips: int

@@ -1,0 +1,104 @@
+"""Autoregressive flows: each coordinate is moved by an affine map that the coordinates before it choose."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from course_flows.made import MADE
+from course_flows.transforms.base import Inverse, Transform
+from course_flows.transforms.coupling import Tanh
+from course_flows.transforms.incremental import solve_incrementally
+
+__all__ = ["InverseAutoregressive", "MaskedAutoregressive"]
+
+METHODS = ("incremental", "sequential", "fixed point")
+
+
+class MaskedAutoregressive(Transform):
+    r"""A layer of MAF, whose network looks at the data:
+
+    .. math:: z_i = \big(x_i - \mu_i(x_{<i})\big)\, e^{-\alpha_i(x_{<i})}, \qquad \log|\det J| = -\sum_i \alpha_i.
+
+    The Jacobian is triangular in the order of the network. ``forward`` takes one pass of the network. ``inverse`` needs
+    :math:`x_{<i}` before it can find :math:`x_i = \mu_i + z_i e^{\alpha_i}`; there are three ways:
+
+    * ``incremental``: every hidden unit is computed once, as soon as the inputs that it sees are known. All D steps
+      together do the work of one pass. Exact. Under autograd ``sequential`` takes its place.
+    * ``sequential``: D passes, after pass i the first i coordinates are final. The readable reference. Exact.
+    * ``fixed point``: passes from a start of zeros until nothing changes any more, at most D: after pass i at least
+      the first i coordinates are final, often all of them much earlier. Exact, and its own certificate.
+
+    Arguments:
+        net: a `MADE` with two parameters a value: first all raw :math:`\alpha`, then all :math:`\mu`.
+        bound: largest :math:`|\alpha|`, by :math:`c \tanh(r / c)`; a module; or None for none.
+        method: of ``inverse``.
+
+    Source: G. Papamakarios, T. Pavlakou and I. Murray, *Masked autoregressive flow for density estimation* (2017).
+    """
+
+    event_ndim = 1
+
+    def __init__(self, net: MADE, bound: float | nn.Module | None = 5.0, method: str = "incremental") -> None:
+        super().__init__()
+        if not isinstance(net, MADE) or net.parameters_per_value != 2:
+            raise ValueError(f"{type(self).__name__} expects a MADE with 2 parameters a value, found {net}")
+        if method not in METHODS:
+            raise ValueError(f"{type(self).__name__} expects a method of {', '.join(METHODS)}, found {method!r}")
+        self.net = net
+        self.bound = bound if isinstance(bound, nn.Module) else nn.Identity() if bound is None else Tanh(bound)
+        self.method = method
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        self.check_features(x, self.net.features)
+        alpha, mu = self._move_of(x, context)
+        return (x - mu) * (-alpha).exp(), -alpha.sum(dim=-1)
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        self.check_features(z, self.net.features)
+        if self.method == "fixed point":
+            return self._to_fixed_point(z, context)
+        if self.method == "sequential" or torch.is_grad_enabled():
+            return self._one_by_one(z, context)
+        return solve_incrementally(self.net, self.bound, z, context)
+
+    def _move_of(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        raw, mu = self.net(x, context).to(x.dtype).chunk(2, dim=-1)
+        return self.bound(raw), mu
+
+    def _one_by_one(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        x, alpha = torch.zeros_like(z), torch.zeros_like(z)
+        for place in self.net.order:
+            alpha, mu = self._move_of(x, context)
+            here = torch.arange(self.net.features, device=z.device) == place
+            x = torch.where(here, mu + z * alpha.exp(), x)
+        return x, alpha.sum(dim=-1)
+
+    def _to_fixed_point(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        x = torch.zeros_like(z)
+        for _ in range(self.net.features + 1):
+            alpha, mu = self._move_of(x, context)
+            before, x = x, mu + z * alpha.exp()
+            if torch.equal(before, x):
+                break
+        return x, alpha.sum(dim=-1)
+
+    def extra_repr(self) -> str:
+        return f"method={self.method!r}"
+
+
+class InverseAutoregressive(Inverse):
+    r"""A layer of IAF, whose network looks at the latent point: `MaskedAutoregressive` read backwards.
+
+    .. math:: x_i = \big(z_i - \mu_i(z_{<i})\big)\, e^{-\alpha_i(z_{<i})}
+
+    ``inverse``, which samples, takes one pass; ``forward`` needs z coordinate by coordinate. The paper writes
+    :math:`x = \sigma \odot z + m` with :math:`\sigma = e^{-\alpha}` and :math:`m = -\mu e^{-\alpha}`: the same maps.
+
+    Arguments: as in `MaskedAutoregressive`.
+
+    Source: D. P. Kingma et al., *Improved variational inference with inverse autoregressive flow* (2016).
+    """
+
+    def __init__(self, net: MADE, bound: float | nn.Module | None = 5.0, method: str = "incremental") -> None:
+        super().__init__(MaskedAutoregressive(net, bound, method))
