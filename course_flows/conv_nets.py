@@ -44,7 +44,7 @@ class ConvNet(nn.Module):
         if zero_init:
             nn.init.zeros_(self.last.weight)
             nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack it
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         x = beside(x, context, (self.context_channels, *x.shape[-2:]))

@@ -86,8 +86,9 @@ class MADE(nn.Module):
     r"""A network with masked weights, ``(*batch, D) -> (*batch, P D)``: what it returns for coordinate i depends on
     the coordinates before i alone.
 
-    Input i has the degree :math:`d(i)`, its place in the order; each hidden unit has a degree :math:`d(k)` from 1 to
-    D − 1 and sees what has at most this degree; output i sees the hidden units of a degree below its own:
+    Input i has the degree :math:`d(i)`, its place in the order; each hidden unit has a degree :math:`d(k)` from 1
+    (with a context from 0) to D − 1 and sees what has at most this degree; output i sees the hidden units of a degree
+    below its own:
 
     .. math:: M_{kj} = [d(k) \ge d(j)] \text{ (hidden)}, \qquad M_{ik} = [d(i) > d(k)] \text{ (output)}.
 
@@ -170,6 +171,8 @@ class MADE(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         if x.dim() < 1 or x.shape[-1] != self.features:
             raise ValueError(f"MADE expects an input of shape (*batch, {self.features}), found {tuple(x.shape)}")
+        if self.context is None and context is not None:
+            raise ValueError(f"MADE expects no context, found one of shape {tuple(context.shape)}")
         h = x
         for stage in self.stages():
             source = h if stage.opens else self.activation(h)
@@ -180,8 +183,6 @@ class MADE(nn.Module):
                 h = h + self.of_context(context)
             elif stage.skips == 1:
                 h = h + before
-        if self.context is None and context is not None:
-            raise ValueError(f"MADE expects no context, found one of shape {tuple(context.shape)}")
         return h
 
     def of_context(self, context: Tensor | None) -> Tensor:

@@ -149,7 +149,7 @@ class ResidualConvNet(nn.Module):
         if zero_init:
             nn.init.zeros_(self.leave[-1].weight)  # type: ignore[arg-type]
         nn.init.zeros_(self.leave[-1].bias)  # type: ignore[arg-type]
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack it
 
     def _conv(self, a: int, b: int, size: int, bias: bool = True) -> nn.Module:
         conv = nn.Conv2d(a, b, size, padding=size // 2, bias=bias)

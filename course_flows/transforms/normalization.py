@@ -162,8 +162,9 @@ class ActNorm(Transform):
             raise RuntimeError("ActNorm expects its first batch outside of torch.func and torch.compile: run one there")
         mean, variance = _moments_of_all(x.detach(), [d for d in range(-x.dim(), 0) if d != -self.event_ndim])
         with torch.no_grad():
+            rounding = 10 * torch.finfo(x.dtype).eps * mean.abs()  # what a constant feature seems to vary by
             log_scale = -0.5 * (variance + self.eps).log()
-            self.log_scale.copy_(torch.where(variance > 0, log_scale, 0.0))
+            self.log_scale.copy_(torch.where(variance > rounding.square(), log_scale, 0.0))
             self.shift.copy_(-mean * self.log_scale.exp())
             self.initialized.fill_(True)
         self._blank = False
@@ -194,8 +195,8 @@ def _follow_the_buffer(norm: ActNorm, _: object) -> None:
 def _moments_of_all(x: Tensor, dims: list[int]) -> tuple[Tensor, Tensor]:
     """Return mean and variance over `dims` and over all processes that train together."""
     together = distributed.is_available() and distributed.is_initialized()
-    count = torch.tensor(x.numel() // max(1, x.shape[({*range(-x.dim(), 0)} - {*dims}).pop()]), device=x.device)
     total = x.sum(dim=dims, keepdim=True)
+    count = torch.tensor(x.numel() // total.numel(), device=x.device)
     if together:
         distributed.all_reduce(count)
         distributed.all_reduce(total)

@@ -80,6 +80,10 @@ def test_features_that_do_not_vary_keep_their_scale():
     z, _ = norm(torch.tensor([[4.0, -3.0]]))
     assert torch.equal(z, torch.zeros(1, 2))
     assert torch.equal(norm.log_scale.detach(), torch.zeros(2))
+    nearly = ActNorm(3)  # constants whose mean is rounded, beside a feature that varies a little
+    nearly(torch.tensor([0.1, 1234.567, 0.0]).expand(1000, 3) + torch.tensor([0.0, 0.0, 1e-2]) * torch.randn(1000, 1))
+    assert nearly.log_scale[:2].tolist() == [0, 0]
+    assert nearly.log_scale[2].item() == pytest.approx(math.log(100), abs=0.1)
     one_image = ActNorm(2, event_ndim=3)
     z, _ = one_image(torch.randn(1, 2, 8, 8) * 5)
     torch.testing.assert_close(z.std(dim=(0, 2, 3), correction=0), torch.ones(2), atol=1e-4, rtol=0)
