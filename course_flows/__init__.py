@@ -43,7 +43,7 @@ _MODULES = {
     "quantize": "transforms.preprocessing",
 }
 _SUBPACKAGES = (
-    *("data", "dequantization", "diagnostics", "distributions", "flow"),
+    *("applications", "data", "dequantization", "diagnostics", "distributions", "flow"),
     *("models", "nets", "plotting", "training", "transforms"),
 )
 

@@ -82,9 +82,18 @@ class Flow(nn.Module):
         return self.transform.inverse(z, context)[0]
 
     @torch.no_grad()
-    def sample(self, shape: int | Sequence[int] = (), context: Tensor | None = None) -> Tensor:
-        """Draw ``(*shape, *event)`` without gradients; an int stands for one dimension."""
-        return self.rsample(shape, context)
+    def sample(
+        self, shape: int | Sequence[int] = (), context: Tensor | None = None, temperature: float = 1.0
+    ) -> Tensor:
+        r"""Draw ``(*shape, *event)`` without gradients; an int stands for one dimension.
+
+        Below 1, `temperature` multiplies the draws from the base and so keeps them nearer to where its density is
+        highest: with a normal base they follow :math:`p_Z^{1/T^2}`, normalized. Raises ValueError where it is not
+        above 0.
+        """
+        if not temperature > 0:
+            raise ValueError(f"sample expects a temperature above 0, found {temperature}")
+        return self.transform.inverse(temperature * self.base.rsample(_as_shape(shape), context), context)[0]
 
     def rsample(self, shape: int | Sequence[int] = (), context: Tensor | None = None) -> Tensor:
         """Draw ``(*shape, *event)`` so that gradients reach the parameters of the transform."""

@@ -27,7 +27,7 @@ def draw(flow: Flow, count: int, seed: int = 0, temperature: float = 1.0) -> Ten
     if count < 1 or temperature <= 0:
         raise ConfigError(f"expected at least 1 sample and a positive temperature, found {count} and {temperature}")
     with seeded(seed, flow.base.anchor.device), evaluation(flow):
-        return flow.decode(temperature * flow.base.rsample((count,)))
+        return flow.sample(count, temperature=temperature)
 
 
 def write_sheet(
