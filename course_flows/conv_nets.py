@@ -21,6 +21,7 @@ class ConvNet(nn.Module):
         channels: of the hidden layers.
         zero_init: start with an output of zeros, so that a coupling built on it starts as the identity.
         context_channels: of the context that is put beside the input, see `ResidualConvNet`.
+        normalize: False for biases in place of the normalizations.
 
     Raises ValueError where a context is missing, not expected or of another shape.
 
@@ -35,11 +36,13 @@ class ConvNet(nn.Module):
         channels: int = 512,
         zero_init: bool = True,
         context_channels: int = 0,
+        normalize: bool = True,
     ) -> None:
         super().__init__()
         self.context_channels = context_channels
-        self.first = _NormalizedConv(in_channels + context_channels, channels, 3)
-        self.second = _NormalizedConv(channels, channels, 1)
+        conv = _NormalizedConv if normalize else _PlainConv
+        self.first = conv(in_channels + context_channels, channels, 3)
+        self.second = conv(channels, channels, 1)
         self.last = nn.Conv2d(channels, out_channels, 3, padding=1)
         if zero_init:
             nn.init.zeros_(self.last.weight)
@@ -51,6 +54,15 @@ class ConvNet(nn.Module):
         h = channels_last(x.reshape(-1, *x.shape[-3:]))
         out = self.last(self.second(self.first(h).relu_()).relu_())
         return out.reshape(*x.shape[:-3], *out.shape[-3:])
+
+    def weights(self) -> tuple[Tensor, ...]:
+        """Return weight and bias of each of the three convolutions, with the normalizations folded in."""
+        return *self.first.folded(), *self.second.folded(), self.last.weight, self.last.bias  # type: ignore[return-value]
+
+    @property
+    def waits(self) -> bool:
+        """Whether the next batch sets normalizations."""
+        return self.first.waits or self.second.waits
 
 
 class ZeroConv(nn.Module):
@@ -74,6 +86,19 @@ class ZeroConv(nn.Module):
         return out.reshape(*x.shape[:-3], *out.shape[-3:])
 
 
+class _PlainConv(nn.Conv2d):
+    """A convolution that keeps height and width."""
+
+    def __init__(self, in_channels: int, out_channels: int, size: int) -> None:
+        super().__init__(in_channels, out_channels, size, padding=size // 2)
+
+    waits = False
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Return weight and bias."""
+        return self.weight, self.bias  # type: ignore[return-value]
+
+
 class _NormalizedConv(nn.Module):
     """A convolution and an `ActNorm` in one: scale and shift go into weight and bias, which are smaller than images."""
 
@@ -85,5 +110,13 @@ class _NormalizedConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.norm.waits:
             self.norm.see(self.conv(x))
-        weight = self.conv.weight * self.norm.log_scale.exp()[:, None, None, None]
-        return nn.functional.conv2d(x, weight, self.norm.shift, padding=self.conv.padding)
+        return nn.functional.conv2d(x, *self.folded(), padding=self.conv.padding)
+
+    @property
+    def waits(self) -> bool:
+        """Whether the next batch sets the normalization."""
+        return self.norm.waits
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Return weight and bias with the normalization in them."""
+        return self.conv.weight * self.norm.log_scale.exp()[:, None, None, None], self.norm.shift

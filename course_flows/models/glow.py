@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from course_flows.conv_nets import ConvNet, ZeroConv
 from course_flows.distributions import StandardNormal
 from course_flows.flow import Flow
+from course_flows.models.flow_steps import FlowSteps
 from course_flows.transforms.base import Compose, Inverse, Transform
 from course_flows.transforms.coupling import AdditiveCoupling, AffineCoupling, Coupling, Tanh
 from course_flows.transforms.images import MultiScale, Squeeze
@@ -112,7 +113,7 @@ def glow(
         bound = Tanh(3.0) if scale == "tanh" else SigmoidScale()
         return AffineCoupling(mask, ConvNet(kept, 2 * moved, channels, context_channels=classes), bound)
 
-    stack = ReversibleCompose if reversible else Compose
+    stack = ReversibleCompose if reversible else FlowSteps
     parts: list[Transform] = []
     priors: list[Transform] = []
     c = shape[0]

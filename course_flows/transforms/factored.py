@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from course_flows.transforms.linear import Linear, checked_matrix
 from course_flows.transforms.triangles import pack_triangle, solve_rows, unpack_triangle
 
-__all__ = ["LULinear", "QRLinear"]
+__all__ = ["LULinear", "QRLinear", "lu_inverses", "lu_weights"]
 
 
 class LULinear(Linear):
@@ -72,6 +74,30 @@ class LULinear(Linear):
         lower, upper = self._factors()
         y = y.index_select(-1, self.permutation.argsort())
         return solve_rows(upper, solve_rows(lower, y, upper=False, unit=True), upper=True)
+
+
+def lu_weights(flows: Sequence[LULinear]) -> Tensor:
+    """Return the matrices of K flows of equal size, ``(K, D, D)``: the same as `LULinear.weight`, as one batch."""
+    lower, upper = _stacked_factors(flows)
+    order = torch.stack([flow.permutation for flow in flows])
+    return (lower @ upper).gather(1, order[..., None].expand_as(lower))
+
+
+def lu_inverses(flows: Sequence[LULinear]) -> Tensor:
+    """Return the inverses of the matrices of K flows of equal size, ``(K, D, D)``."""
+    lower, upper = _stacked_factors(flows)
+    permuted = torch.stack([torch.eye(flow.features, out=torch.empty_like(upper[0])) for flow in flows])
+    order = torch.stack([flow.permutation for flow in flows])
+    permuted = permuted.gather(2, order[:, None].expand_as(lower))
+    half = torch.linalg.solve_triangular(lower, permuted, upper=False, unitriangular=True)
+    return torch.linalg.solve_triangular(upper, half, upper=True)
+
+
+def _stacked_factors(flows: Sequence[LULinear]) -> tuple[Tensor, Tensor]:
+    signs = torch.stack([flow.signs for flow in flows])
+    diagonal = signs * torch.stack([flow.log_diagonal for flow in flows]).exp()
+    lower = unpack_triangle(torch.stack([flow.lower for flow in flows]), torch.ones_like(diagonal), upper=False)
+    return lower, unpack_triangle(torch.stack([flow.upper for flow in flows]), diagonal, upper=True)
 
 
 class QRLinear(Linear):

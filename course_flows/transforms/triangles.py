@@ -20,8 +20,14 @@ def pack_triangle(matrix: Tensor, *, upper: bool) -> Tensor:
 
 
 def unpack_triangle(values: Tensor, diagonal: Tensor, *, upper: bool) -> Tensor:
-    """Return the triangular matrix ``(D, D)`` with the given diagonal and packed entries: no parameter is idle."""
-    return diagonal.diag().index_put(triangle_indices(len(diagonal), upper), values)
+    """Return triangular matrices ``(*batch, D, D)`` with the given diagonals ``(*batch, D)`` and packed entries.
+
+    No parameter is idle: the entries are ``(*batch, D(D-1)/2)``.
+    """
+    features = diagonal.shape[-1]
+    rows, columns = triangle_indices(features, upper)
+    places = (rows * features + columns).to(values.device)
+    return diagonal.diag_embed().flatten(-2).index_copy(-1, places, values).unflatten(-1, (features, features))
 
 
 def solve_rows(matrix: Tensor, rows: Tensor, *, upper: bool, unit: bool = False) -> Tensor:

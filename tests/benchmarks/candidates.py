@@ -61,6 +61,8 @@ class Stack:
     net: Callable[[int, int], nn.Module]
     own_net: Callable[[int, int], nn.Module]
 
+    parameters_beside_networks = 0
+
     @property
     def half(self) -> int:
         """Size of each half."""

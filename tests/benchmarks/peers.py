@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import glow_peers
 import torch
 from candidates import Candidate, Stack, bare_networks, halves
 from torch import Tensor, nn
@@ -38,17 +40,20 @@ def freia(stack: Stack) -> Candidate:
     return Candidate("FrEIA", flow, flow, lambda z: flow(z, rev=True)[0], stack.event)
 
 
+class WithContext(nn.Module):
+    """The same network as nflows calls it: with a context."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        return self.net(x)
+
+
 def nflows(stack: Stack) -> Candidate:
     """Build it with nflows."""
     from nflows.transforms import AdditiveCouplingTransform, AffineCouplingTransform, CompositeTransform
-
-    class WithContext(nn.Module):
-        def __init__(self, net: nn.Module) -> None:
-            super().__init__()
-            self.net = net
-
-        def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-            return self.net(x)
 
     kind = AffineCouplingTransform if stack.affine else AdditiveCouplingTransform
     index = torch.arange(stack.event[0])
@@ -103,7 +108,9 @@ def zuko(stack: Stack) -> Candidate:
     return Candidate("zuko", networks, flow.call_and_ladj, flow.inv, stack.event)
 
 
-def builders(stack: Stack) -> list[Callable[[Stack], Candidate]]:
+def builders(stack: Any) -> Sequence[Callable[[Any], Candidate]]:
     """Return the builders of the limit and of every library that offers such a stack."""
+    if isinstance(stack, glow_peers.GlowStack):
+        return glow_peers.builders(stack)
     everywhere = [bare_networks, course_flows, freia, nflows, normflows]
     return [*everywhere, zuko] if len(stack.event) == 1 and stack.affine else everywhere

@@ -16,6 +16,7 @@ from torch.distributions import transforms as torch_transforms
 from course_flows import Compose, Inverse, Transform
 from course_flows.conv_nets import ConvNet
 from course_flows.made import MADE
+from course_flows.models.flow_steps import FlowSteps
 from course_flows.nets import MLP, ResidualConvNet
 from course_flows.transforms import (
     ActNorm,
@@ -24,6 +25,7 @@ from course_flows.transforms import (
     BatchNorm,
     ChannelPermutation,
     Conv1x1,
+    Coupling,
     CouplingStack,
     DenseLinear,
     Diagonal,
@@ -100,6 +102,12 @@ def flow_step(mixing: Transform) -> FlowStep:
     """A step of Glow with a small network."""
     coupling = AffineCoupling(channel_mask(4), ConvNet(2, 4, 4, zero_init=False))
     return FlowStep(ActNorm(4, event_ndim=3), mixing, coupling)
+
+
+def flow_steps(*couplings: Coupling) -> FlowSteps:
+    """Two steps of Glow, and more with other couplings, that run together."""
+    others = [FlowStep(ActNorm(4, event_ndim=3), Conv1x1(4, seed=9), coupling) for coupling in couplings]
+    return FlowSteps(flow_step(Conv1x1(4)), *others, flow_step(Conv1x1(4, seed=5)))
 
 
 CASES: dict[str, Case] = {
@@ -184,6 +192,15 @@ CASES: dict[str, Case] = {
     "Conv1x1 QR": Case(lambda: Conv1x1(3, "qr"), event=(3, 2, 2)),
     "FlowStep": Case(lambda: flow_step(Conv1x1(4)), event=(4, 3, 2), smooth=False),
     "FlowStep shuffled": Case(lambda: flow_step(ChannelPermutation.random(4)), event=(4, 3, 2), smooth=False),
+    "FlowSteps": Case(lambda: flow_steps(), event=(4, 4, 3), smooth=False),
+    "FlowSteps one by one": Case(
+        lambda: FlowSteps(flow_step(ChannelPermutation.random(4))), event=(4, 3, 2), smooth=False
+    ),
+    "FlowSteps additive": Case(
+        lambda: flow_steps(AdditiveCoupling(channel_mask(4, flip=True), ConvNet(2, 2, 4, zero_init=False))),
+        event=(4, 4, 3),
+        smooth=False,
+    ),
     "CouplingStack": Case(
         lambda: CouplingStack(AffineCoupling.mlp(5, (8,), flip=k % 2 == 0) for k in range(3)), event=(5,)
     ),
