@@ -176,9 +176,10 @@ def show_diagnosis(ax: Axes, diagnosis: Diagnosis) -> None:
         known = [np.nan if v is None or not np.isfinite(v) else max(v, smallest) for v in values]
         ax.plot(known, places, label=label, color=COLORS[color], marker=marker, linestyle=line, markersize=4)
     ill = [k for k, layer in enumerate(layers) if layer.warnings]
-    ax.plot([smallest] * len(ill), ill, label="warning", color=COLORS["red"], marker="X", markersize=9, linestyle="")
+    at = smallest / 5  # beside an error of 0, not on it
+    ax.plot([at] * len(ill), ill, label="warning", color=COLORS["red"], marker="X", markersize=9, linestyle="")
     ax.set_xscale("log")
-    ax.set_xlim(smallest / 10, None)
+    ax.set_xlim(smallest / 20, None)
     ax.set_yticks(places, [f"{layer.kind} {k}" for k, layer in enumerate(layers)])
     ax.invert_yaxis()
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
