@@ -17,12 +17,17 @@ import torch
 from torch import Tensor, nn
 
 from course_flows import Compose, Flow
+from course_flows.conv_nets import ConvNet
 from course_flows.distributions import StandardNormal
+from course_flows.models.flow_steps import FlowSteps
 from course_flows.nets import MLP, ResidualConvNet
 from course_flows.transforms import (
+    ActNorm,
     AdditiveCoupling,
     AffineCoupling,
     BatchNorm,
+    Conv1x1,
+    FlowStep,
     LULinear,
     MonotoneSpline,
     MultiScale,
@@ -225,6 +230,55 @@ def test_multi_scale_images_of_nflows(kind: type):
     with torch.no_grad():
         torch.testing.assert_close(in_levels(ours.encode(x)), other(x)[0], rtol=0, atol=TOLERANCE)
     assert_equal_flows(ours, flow.log_prob, lambda v: joined(other(v)[0]), lambda z: other.inverse(in_levels(z))[0], x)
+
+
+@pytest.mark.filterwarnings("ignore:torch.triangular_solve is deprecated")  # which nflows still calls
+def test_glow_of_nflows():
+    """Steps of ActNorm, 1 x 1 convolution and coupling at two levels, whose matrices are those of nflows."""
+    transforms = peer("nflows.transforms")
+
+    def steps(channels: int) -> tuple[FlowSteps, list[nn.Module]]:
+        ours: list[FlowStep] = []
+        theirs: list[nn.Module] = []
+        for _ in range(3):
+            norm, conv = transforms.ActNorm(channels), perturbed(transforms.OneByOneConvolution(channels))
+            net = ConvNet(channels // 2, channels, 8, normalize=False, zero_init=False)
+            coupling = AffineCoupling(channel_mask(channels), net, bound=NflowsScale())
+            torch.nn.init.zeros_(conv.bias)  # ours has none beside that of the normalization
+            matrix = torch.zeros(channels, channels)
+            for column, image in enumerate(torch.eye(channels)):
+                matrix[:, column] = conv(image[None, :, None, None])[0].flatten().detach()
+            step = FlowStep(ActNorm(channels, event_ndim=3), Conv1x1(channels), coupling)
+            step.mixing.linear = LULinear.from_matrix(matrix)
+            step.mixing.linear.bias = None
+            ours.append(step)
+            theirs += [norm, conv, nflows_coupling(coupling, ShiftFirst(net, dim=1))]
+        return FlowSteps(ours), theirs
+
+    first, second = steps(4), steps(2)
+    ours = Flow(MultiScale([Compose(Squeeze(), first[0]), second[0]]), StandardNormal((1, 6, 4))).double()
+    for flow_steps, theirs in (first, second):
+        perturbed(nn.ModuleList(step.norm for step in flow_steps), 0.3)
+        for step, their_norm in zip(flow_steps, theirs[::3]):
+            perturbed(step.coupling)
+            with torch.no_grad():
+                their_norm.log_scale.copy_(step.norm.log_scale)
+                their_norm.shift.copy_(step.norm.shift)
+                their_norm.initialized.fill_(True)
+    swap = transforms.Permutation(torch.tensor([2, 3, 0, 1]))
+    other = transforms.MultiscaleCompositeTransform(2)
+    other.add_transform(transforms.CompositeTransform([transforms.SqueezeTransform(), *first[1], swap]), (4, 3, 2))
+    other.add_transform(transforms.CompositeTransform(second[1]), (2, 3, 2))
+    flow = nflows_flow(other.eval(), (24,))
+    ours.eval()
+    in_levels = lambda z: torch.cat([part.flatten(1) for part in ours.transform.split(z)], dim=1)  # noqa: E731
+
+    def encode(x: Tensor) -> Tensor:
+        parts = other(x)[0].split(12, dim=1)
+        return ours.transform.join([part.reshape(-1, 2, 3, 2) for part in parts])
+
+    x = torch.randn(50, 1, 6, 4)
+    assert_equal_flows(ours, flow.log_prob, encode, lambda z: other.inverse(in_levels(z))[0], x)
 
 
 def test_real_nvp_of_zuko():
