@@ -160,6 +160,7 @@ def log_probability_bound(
     dequantizer: Dequantizer,
     samples: int = 1,
     generator: torch.Generator | None = None,
+    context: Tensor | None = None,
 ) -> Tensor:
     r"""Bound the log-probability of integer images from below, in nats an image, with gradients for training:
 
@@ -172,6 +173,7 @@ def log_probability_bound(
         dequantizer: draws :math:`u` and says :math:`\log q(u \mid x)`; with the dtype of the flow.
         samples: K, draws an image; the bound rises with K to the truth.
         generator: source of the noise, on the device of the images.
+        context: one for each image, ``(N, …)``, for a conditional flow.
 
     Returns float64 ``(N,)`` on the CPU. Raises TypeError for images that are not integers, ValueError for values out
     of range.
@@ -184,6 +186,6 @@ def log_probability_bound(
     draws = []
     for _ in range(samples):
         points, log_q = dequantizer(images, generator)
-        draws.append(flow.log_prob(points).cpu().double() - log_q.cpu().double())  # MPS has no float64
+        draws.append(flow.log_prob(points, context).cpu().double() - log_q.cpu().double())  # MPS has no float64
     dimensions = math.prod(flow.event_shape)
     return torch.stack(draws).logsumexp(dim=0) - math.log(samples) - dimensions * math.log(dequantizer.levels)

@@ -61,6 +61,7 @@ def bits_per_dim(
     generator: torch.Generator | None = None,
     batch_size: int = 512,
     dequantizer: Dequantizer | None = None,
+    context: Tensor | None = None,
 ) -> BitsPerDim:
     r"""Bound the cost of integer images under a flow of dequantized ones, in bits per dimension.
 
@@ -84,6 +85,7 @@ def bits_per_dim(
         generator: source of the noise, on the device of the images.
         batch_size: images in one pass.
         dequantizer: where the noise comes from; uniform noise if None.
+        context: one for each image, ``(N, …)``, for a conditional flow, whose bits are those of :math:`P(x \mid c)`.
 
     Raises TypeError for images that are not integers, ValueError for values or shapes out of range.
 
@@ -99,12 +101,19 @@ def bits_per_dim(
     if images.shape[1:] != flow.event_shape:
         expected = ", ".join(map(str, ("N", *flow.event_shape)))
         raise ValueError(f"bits_per_dim expects images of shape ({expected}), found {tuple(images.shape)}")
+    if context is not None and len(context) != len(images):
+        raise ValueError(f"bits_per_dim expects a context for each of {len(images)} images, found {len(context)}")
     modelled = math.prod(flow.event_shape)
     dimensions = modelled if real_pixels is None else real_pixels
     if not 1 <= dimensions <= modelled:
         raise ValueError(f"expected 1 to {modelled} real pixels, found {dimensions}")
+    starts = range(0, len(images), batch_size)
+    contexts = [None] * len(starts) if context is None else context.split(batch_size)
     with evaluation(flow), evaluation(dequantizer):
-        nats = [log_probability_bound(flow, part, dequantizer, samples, generator) for part in images.split(batch_size)]
+        nats = [
+            log_probability_bound(flow, images[k : k + batch_size], dequantizer, samples, generator, c)
+            for k, c in zip(starts, contexts)
+        ]
     log_probability = torch.cat(nats)
     bits = -log_probability / (dimensions * math.log(2))
     error = bits.std().item() / math.sqrt(len(bits)) if len(bits) > 1 else math.nan

@@ -9,6 +9,7 @@ import torch
 
 from course_flows import Compose, Flow, bits_per_dim, dequantize, quantize
 from course_flows.distributions import StandardLogistic, StandardNormal, StandardUniform
+from course_flows.models import build
 from course_flows.transforms import Diagonal, LeakyReLU, Logit
 from course_flows.transforms.preprocessing import place_in_cells
 
@@ -121,3 +122,23 @@ def test_the_ends_of_every_cell_belong_to_it(dtype):
 def test_too_many_levels_for_a_dtype_are_refused():
     with pytest.raises(ValueError, match=r"256 levels need more digits than torch\.bfloat16 has"):
         dequantize(torch.zeros(3, dtype=torch.uint8), 256, dtype=torch.bfloat16)
+
+
+def test_each_image_is_scored_under_its_own_context():
+    flow = build("glow", (1, 4, 4), levels=1, steps=1, channels=4, classes=3).double()
+    with torch.no_grad():
+        for p in flow.parameters():
+            p.add_(0.3 * torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel())))
+    images = torch.randint(5, (7, 1, 4, 4), generator=torch.Generator().manual_seed(0))
+    classes = torch.eye(3, dtype=torch.float64)[torch.arange(7) % 3][..., None, None]
+
+    def bits(which, context, **options):
+        return bits_per_dim(
+            flow, images[which], 5, generator=torch.Generator().manual_seed(1), context=context, **options
+        )
+
+    whole = bits(slice(None), classes)
+    assert bits(slice(None), classes, batch_size=2).bits == pytest.approx(whole.bits, abs=1e-12)
+    assert abs(bits(slice(None), classes.roll(1, 0)).bits - whole.bits) > 1e-3
+    with pytest.raises(ValueError, match="a context for each of 7 images, found 3"):
+        bits(slice(None), classes[:3])
