@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from course_flows.distributions import StandardNormal
+from course_flows.distributions import Base, StandardNormal
 from course_flows.flow import Flow
 from course_flows.made import MADE
+from course_flows.mixture import AutoregressiveMixture
 from course_flows.transforms.autoregressive import InverseAutoregressive, MaskedAutoregressive
 from course_flows.transforms.base import Compose, Transform
 from course_flows.transforms.images import Flatten
@@ -30,19 +31,21 @@ def maf(
     residual: bool = False,
     context_features: int = 0,
     norm: str | None = "batch",
+    components: int = 1,
     random_degrees: bool = False,
     bound: float | None = 5.0,
     alpha: float | None = None,
     zero_init: bool = True,
     seed: int = 0,
 ) -> Flow:
-    """Build MAF: density in one pass, samples coordinate by coordinate; normal base.
+    """Build MAF: density in one pass, samples coordinate by coordinate.
 
     Arguments:
         event_shape: D for vectors, or ``(C, H, W)`` for images in [0, 1], whose pixels are taken in row order.
         layers: how many; each second one takes the coordinates in reversed order.
         hidden, activation, residual, context_features, zero_init: of each network, see `MADE`.
         norm: between layers: ``batch`` (`BatchNorm`, as in the paper), ``act`` (`ActNorm`) or None.
+        components: 1 for a normal base; more for an `AutoregressiveMixture` with a network like the others (MAF MoG).
         random_degrees: draw the degrees of hidden units with `seed` instead of spreading them evenly.
         bound: largest log-scale of a layer; None for no bound, as in the paper.
         alpha: of a `Logit` before everything; None for none.
@@ -69,7 +72,19 @@ def maf(
         parts.append(MaskedAutoregressive(net, bound))
         if norm is not None:
             parts.append(NORMS[norm](math.prod(shape)))
-    return _flow(parts, shape, alpha)
+    if components == 1:
+        return _flow(parts, shape, alpha)
+    base = AutoregressiveMixture(
+        shape,
+        components,
+        hidden=hidden,
+        order=torch.arange(math.prod(shape)).flip(0) if layers % 2 else None,
+        activation=activation,
+        residual=residual,
+        context_features=context_features,
+        seed=seed + layers * (1 + len(hidden)) if random_degrees else None,
+    )
+    return _flow(parts, shape, alpha, base)
 
 
 def made(
@@ -79,13 +94,17 @@ def made(
     activation: str = "relu",
     residual: bool = False,
     context_features: int = 0,
+    components: int = 1,
     random_degrees: bool = False,
     bound: float | None = 5.0,
     alpha: float | None = None,
     zero_init: bool = True,
     seed: int = 0,
 ) -> Flow:
-    """Build a MADE with Gaussian conditionals, as a flow: one layer of `maf` without normalization.
+    """Build a MADE as a flow: with Gaussian conditionals one layer of `maf` without normalization.
+
+    With several `components` (MADE MoG) nothing is left to the transform: the base, an `AutoregressiveMixture`, is the
+    model.
 
     Arguments: as in `maf`.
 
@@ -94,12 +113,13 @@ def made(
     """
     return maf(
         event_shape,
-        layers=1,
+        layers=1 if components == 1 else 0,
         hidden=hidden,
         activation=activation,
         residual=residual,
         context_features=context_features,
         norm=None,
+        components=components,
         random_degrees=random_degrees,
         bound=bound,
         alpha=alpha,
@@ -135,6 +155,6 @@ def iaf(
     return _flow(parts, shape, None)
 
 
-def _flow(parts: Sequence[Transform], shape: tuple[int, ...], alpha: float | None) -> Flow:
+def _flow(parts: Sequence[Transform], shape: tuple[int, ...], alpha: float | None, base: Base | None = None) -> Flow:
     transform: Transform = Compose(*([] if alpha is None else [Logit(alpha)]), *parts)
-    return Flow(Flatten(transform, shape) if len(shape) > 1 else transform, StandardNormal(shape))
+    return Flow(Flatten(transform, shape) if len(shape) > 1 else transform, base or StandardNormal(shape))
