@@ -35,7 +35,7 @@ BENCH = """
 import sys
 
 class PairNet(torch.nn.Module):
-    def __init__(self, first, bias, second, event, mask, junk, jumps):
+    def __init__(self, first, bias, second, event, mask, junk=None, jumps=False):
         super().__init__()
         self.first, self.bias, self.second = (torch.nn.Parameter(part.clone()) for part in (first, bias, second))
         self.event, self.mask, self.junk, self.jumps, self.calls = tuple(event), mask.clone(), junk, jumps, 0
@@ -66,19 +66,18 @@ class Step(torch.nn.Module):
         if self.fold:
             x = torch.cat([x[..., 0::2], x[..., 1::2]], dim=-3)
         v = torch.einsum("oc,...chw->...ohw", self.weight, x) + self.bias
-        pixels = x.shape[-1] * x.shape[-2]
-        slopes = torch.log(1 + 0.6 * v / (v * v + 1).sqrt()).flatten(-3).sum(dim=-1)
-        return v + 0.6 * (v * v + 1).sqrt(), pixels * torch.linalg.slogdet(self.weight).logabsdet + slopes
+        return v + 0.6 * (v * v + 1).sqrt(), self.log_det(v)
 
     def inverse(self, z):
         v = (z - 0.6 * (z * z + 0.64).sqrt()) / 0.64
         x = torch.einsum("oc,...chw->...ohw", torch.linalg.inv(self.weight), v - self.bias)
-        pixels = x.shape[-1] * x.shape[-2]
-        slopes = torch.log(1 + 0.6 * v / (v * v + 1).sqrt()).flatten(-3).sum(dim=-1)
-        log_det = -slopes - pixels * torch.linalg.slogdet(self.weight).logabsdet
         if self.fold:
             x = torch.stack(x.chunk(2, dim=-3), dim=-1).flatten(-2)
-        return x, log_det
+        return x, -self.log_det(v)
+
+    def log_det(self, v):
+        slopes = torch.log(1 + 0.6 * v / (v * v + 1).sqrt()).flatten(-3).sum(dim=-1)
+        return v.shape[-1] * v.shape[-2] * torch.linalg.slogdet(self.weight).logabsdet + slopes
 
 class Prior(torch.nn.Module):
     def __init__(self, weight, bias):
@@ -94,14 +93,7 @@ def callable_of(target):
     return getattr(sys.modules["__main__"], target) if isinstance(target, str) else target
 
 class Bench:
-    def net(self, first, bias, second, event, mask, junk=None, jumps=False):
-        return PairNet(first, bias, second, event, mask, junk, jumps)
-
-    def step(self, weight, bias, fold):
-        return Step(weight, bias, fold)
-
-    def prior(self, weight, bias):
-        return Prior(weight, bias)
+    net, step, prior = PairNet, Step, Prior
 
     def weighed(self, target, x, factors, rows, columns):
         return (callable_of(target)(x, rows, columns) * factors).sum()
@@ -119,6 +111,13 @@ class Bench:
         except ValueError:
             return True
         return False
+
+    def decode(self, flow, *latents):
+        return flow.decode(latents)
+
+    def fit_moons(self, points):
+        before = points.clone()
+        return callable_of("fit_moons")(points), torch.equal(points, before)
 
     def loads_aside(self, mask, net, limit, other):
         before = mask.clone()
@@ -255,18 +254,41 @@ EVENTS = (
 )
 
 
+def assert_lawful(flow, law, x, tolerance=1e-10, what=""):
+    """Require of both directions what the law says of them."""
+    for found, right in ((both(flow, x, law.ndim), law.forward(x)), (back(flow, x, law.ndim), law.inverse(x))):
+        assert_close(found[0], right[0], tolerance, relative=tolerance, what=f"a point{what}")
+        assert_close(found[1], right[1], tolerance, what=f"a log-determinant{what}")
+
+
+def assert_points(student, rng, name):
+    """Require the points of one direction, for many masks."""
+    for shape, event in EVENTS:
+        for size in (0.5, 5.0):
+            law, x = some_law(shape, event, rng, size), randn(7, *event, rng=rng)
+            method = getattr(coupling(student, law), name)
+            found = shuffled(one_of(method, law.ndim), x, rng)
+            assert_close(found, getattr(law, name)(x)[0], 1e-10, relative=1e-10, what="a point")
+
+
+def assert_log_dets(student, rng, name):
+    """Require the log-determinants of one direction to be those of its map, for many masks."""
+    for shape, event in EVENTS:
+        law, x = some_law(shape, event, rng), randn(3, *event, rng=rng)
+        method = getattr(coupling(student, law), name)
+        found = shuffled(one_of(method, law.ndim, 1), x, rng)
+        expected = finite_difference_log_det(one_of(method, law.ndim), x, rng)
+        assert_close(found, expected, 1e-6, what="the log-determinant, against that of differences,")
+        assert_close(found, getattr(law, name)(x)[1], 1e-10, what="the log-determinant")
+
+
 @property_of(
     "bounded-coupling",
     "inverse multiplies what is moved by e^a and then shifts it, with a = c r / (1 + |r|), each entry by its own.",
     hint_link=COUPLING,
 )
 def test_coupling_inverse(student, rng):
-    for shape, event in EVENTS:
-        for size in (0.5, 5.0):
-            law, z = some_law(shape, event, rng, size), randn(7, *event, rng=rng)
-            flow = coupling(student, law)
-            found = shuffled(one_of(flow.inverse, law.ndim), z, rng)
-            assert_close(found, law.inverse(z)[0], 1e-10, relative=1e-10, what="x")
+    assert_points(student, rng, "inverse")
 
 
 @property_of(
@@ -275,12 +297,7 @@ def test_coupling_inverse(student, rng):
     hint_link=COUPLING,
 )
 def test_coupling_forward(student, rng):
-    for shape, event in EVENTS:
-        for size in (0.5, 5.0):
-            law, x = some_law(shape, event, rng, size), randn(7, *event, rng=rng)
-            flow = coupling(student, law)
-            found = shuffled(one_of(flow.forward, law.ndim), x, rng)
-            assert_close(found, law.forward(x)[0], 1e-10, relative=1e-10, what="z")
+    assert_points(student, rng, "forward")
 
 
 @property_of(
@@ -289,13 +306,7 @@ def test_coupling_forward(student, rng):
     hint_link=COUPLING,
 )
 def test_coupling_log_det_of_inverse(student, rng):
-    for shape, event in EVENTS:
-        law, z = some_law(shape, event, rng), randn(3, *event, rng=rng)
-        flow = coupling(student, law)
-        found = shuffled(one_of(flow.inverse, law.ndim, 1), z, rng)
-        expected = finite_difference_log_det(one_of(flow.inverse, law.ndim), z, rng)
-        assert_close(found, expected, 1e-6, what="the log-determinant, against that of differences,")
-        assert_close(found, law.inverse(z)[1], 1e-10, what="the log-determinant")
+    assert_log_dets(student, rng, "inverse")
 
 
 @property_of(
@@ -304,13 +315,7 @@ def test_coupling_log_det_of_inverse(student, rng):
     hint_link=COUPLING,
 )
 def test_coupling_log_det_of_forward(student, rng):
-    for shape, event in EVENTS:
-        law, x = some_law(shape, event, rng), randn(3, *event, rng=rng)
-        flow = coupling(student, law)
-        found = shuffled(one_of(flow.forward, law.ndim, 1), x, rng)
-        expected = finite_difference_log_det(one_of(flow.forward, law.ndim), x, rng)
-        assert_close(found, expected, 1e-6, what="the log-determinant, against that of differences,")
-        assert_close(found, law.forward(x)[1], 1e-10, what="the log-determinant")
+    assert_log_dets(student, rng, "forward")
 
 
 @property_of("bounded-coupling", "What is kept comes out with the same bits, large or small.", hint_link=COUPLING)
@@ -353,20 +358,10 @@ def test_coupling_ignores_junk(student, rng):
     for shape, event in EVENTS:
         law, x = some_law(shape, event, rng), randn(4, *event, rng=rng)
         for junk in (math.nan, math.inf, -math.inf, 1e300, 0.7):
-            flow = coupling(student, law, junk)
-            for found, expected in (
-                (both(flow, x, law.ndim), law.forward(x)),
-                (back(flow, x, law.ndim), law.inverse(x)),
-            ):
-                assert_close(found[0], expected[0], 1e-10, relative=1e-10, what="a point")
-                assert_close(found[1], expected[1], 1e-10, what="a log-determinant")
+            assert_lawful(coupling(student, law, junk), law, x)
 
 
-@property_of(
-    "bounded-coupling",
-    "However large the raw log-scale r is, a lies between -c and c.",
-    hint_link=BOUND,
-)
+@property_of("bounded-coupling", "However large the raw log-scale r is, a lies between -c and c.", hint_link=BOUND)
 def test_coupling_bound(student, rng):
     for dtype, size in ((F64, 1e30), (F32, 1e30), (F64, 1e3), (F32, 1e6)):
         law = some_law((1, 2, 2), (3, 2, 2), rng, size, dtype)
@@ -392,35 +387,29 @@ def test_coupling_vanishing_scales(student, rng):
             second[0, :5] = sign * 1e9
             fixed = Law(law.mask, law.event, limit, 0 * law.first, 10 + 0 * law.bias, second)
             flow, x = coupling(student, fixed), randn(3, 5, rng=rng, dtype=dtype)
-            method = flow.forward if sign > 0 else flow.inverse  # the direction that shrinks
-            found = method(x, returns=pair(x))[1]
-            expected = torch.full((3,), -limit * int((~law.mask).sum()), dtype=dtype)
-            assert_close(found, expected, 0.0, relative=1e-5, what="the log-determinant")
+            moved = int((~law.mask).sum())
+            for method, total in ((flow.forward, -sign * limit * moved), (flow.inverse, sign * limit * moved)):
+                points = tensor(3, 5, dtype=dtype, finite=total < 0)  # where the direction stretches, they overflow
+                found = method(x, returns=(points, tensor(3, dtype=dtype)))[1]
+                expected = torch.full((3,), total, dtype=dtype)
+                assert_close(found, expected, 0.0, relative=1e-5, what="the log-determinant")
 
 
 @property_of(
-    "bounded-coupling",
-    "Any number of batch dimensions, also none, for vectors as for images.",
-    hint_link=COUPLING,
+    "bounded-coupling", "Any number of batch dimensions, also none, for vectors as for images.", hint_link=COUPLING
 )
 def test_coupling_batches(student, rng):
     for shape, event in (((5,), (5,)), ((1, 3, 2), (2, 3, 2)), ((2, 2), (2, 2))):
         law = some_law(shape, event, rng)
         flow = coupling(student, law)
         for batch in ((), (1,), (3,), (2, 2), (2, 1, 3)):
-            x = randn(*batch, *event, rng=rng)
-            for found, right in ((both(flow, x, law.ndim), law.forward(x)), (back(flow, x, law.ndim), law.inverse(x))):
-                assert_close(found[0], right[0], 1e-10, relative=1e-10, what="a point")
-                assert_close(found[1], right[1], 1e-10, what="a log-determinant")
+            assert_lawful(flow, law, randn(*batch, *event, rng=rng))
 
 
 @property_of("bounded-coupling", "float32 in, float32 out: points and log-determinants.", hint_link=COUPLING)
 def test_coupling_float32(student, rng):
     law = some_law((1, 3, 2), (2, 3, 2), rng, dtype=F32)
-    flow, x = coupling(student, law), randn(4, 2, 3, 2, rng=rng, dtype=F32)
-    for found, right in ((both(flow, x, 3), law.forward(x)), (back(flow, x, 3), law.inverse(x))):
-        assert_close(found[0], right[0], 1e-4, relative=1e-4, what="a point")
-        assert_close(found[1], right[1], 1e-4, what="a log-determinant")
+    assert_lawful(coupling(student, law), law, randn(4, 2, 3, 2, rng=rng, dtype=F32), 1e-4)
 
 
 @property_of("bounded-coupling", "The network is called once in each direction: its call is what costs.")
@@ -435,6 +424,26 @@ def test_coupling_calls_once(student, rng):
             assert calls == 1, f"{name} called the network {calls} times"
 
 
+def assert_gradients(student, flow, law, x):
+    """Require the gradients of all parameters and of the points, through both values of both directions."""
+    parts = (law.parts(), student.parameters(flow).values())
+    wanted, shapes = (sorted(tuple(part.shape) for part in some) for some in parts)
+    assert shapes == wanted, "the parameters of the coupling are not those of its network"
+    leaves = law.changed(lambda part: part.clone().requires_grad_())
+    for method in ("forward", "inverse"):
+        for output in (0, 1):
+            points = x.clone().requires_grad_()
+            total = getattr(leaves, method)(points)[output].sum()
+            *right, at_points = torch.autograd.grad(total, [*leaves.parts(), points])
+            where = f"through {('the points', 'the log-determinants')[output]} of {method}"
+            for name, found in student.gradients(flow, method, x, output=output).items():
+                assert found is not None, f"no gradient reaches the parameter {name} {where}"
+                expected = next(part for part in right if part.shape == found.shape)
+                assert_close(found, expected, 1e-8, relative=1e-8, what=f"the gradient of {name} {where}")
+            found = student.input_gradient(flow.bound(method), x, output=output, returns=tensor(*x.shape))
+            assert_close(found, at_points, 1e-8, relative=1e-8, what=f"the gradient of the points {where}")
+
+
 @property_of(
     "bounded-coupling",
     "The parameters are those of the network, and gradients reach them and the points through both values of both "
@@ -444,23 +453,30 @@ def test_coupling_calls_once(student, rng):
 def test_coupling_gradients(student, rng):
     for shape, event in (((5,), (5,)), ((1, 2, 2), (2, 2, 2))):
         law, x = some_law(shape, event, rng), randn(4, *event, rng=rng)
-        flow = coupling(student, law)
-        wanted = sorted(tuple(part.shape) for part in law.parts())
-        shapes = sorted(tuple(part.shape) for part in student.parameters(flow).values())
-        assert shapes == wanted, "the parameters of the coupling are not those of its network"
-        leaves = law.changed(lambda part: part.clone().requires_grad_())
-        for method in ("forward", "inverse"):
-            for output in (0, 1):
-                points = x.clone().requires_grad_()
-                total = getattr(leaves, method)(points)[output].sum()
-                *right, at_points = torch.autograd.grad(total, [*leaves.parts(), points])
-                where = f"through {('the points', 'the log-determinants')[output]} of {method}"
-                for name, found in student.gradients(flow, method, x, output=output).items():
-                    assert found is not None, f"no gradient reaches the parameter {name} {where}"
-                    expected = next(part for part in right if part.shape == found.shape)
-                    assert_close(found, expected, 1e-8, relative=1e-8, what=f"the gradient of {name} {where}")
-                found = student.input_gradient(flow.bound(method), x, output=output, returns=tensor(*x.shape))
-                assert_close(found, at_points, 1e-8, relative=1e-8, what=f"the gradient of the points {where}")
+        assert_gradients(student, coupling(student, law), law, x)
+
+
+@property_of(
+    "bounded-coupling",
+    "Gradients are ordinary numbers, however large r is for kept entries: infinity in the branch that torch.where does "
+    "not take still makes NaN in the gradient.",
+    hint_link=BOUND,
+)
+def test_coupling_gradients_beside_junk(student, rng):
+    for shape, event in (((5,), (5,)), ((2, 2, 2), (2, 2, 2))):
+        law, x = some_law(shape, event, rng, 1e-3, limit=900.0), randn(4, *event, rng=rng)
+        law.second[:, : math.prod(event)][:, law.mask.flatten()] = 1e9
+        assert_gradients(student, coupling(student, law), law, x)
+
+
+@property_of(
+    "bounded-coupling",
+    "At r = 0 the log-scale has the slope c: networks often begin there, with zeros in their last layer, and learn.",
+    hint_link=BOUND,
+)
+def test_coupling_slope_at_zero(student, rng):
+    law = some_law((1, 2, 2), (2, 2, 2), rng, 0.0)
+    assert_gradients(student, coupling(student, law), law, randn(4, 2, 2, 2, rng=rng))
 
 
 @property_of(
@@ -473,9 +489,7 @@ def test_coupling_training(student, rng):
         both(flow, x), back(flow, x)
         student.set_parameters(owner, {name: factor * part for name, part in student.parameters(owner).items()})
         law = law.changed(lambda part, by=factor: by * part)
-        for found, right in ((both(flow, x), law.forward(x)), (back(flow, x), law.inverse(x))):
-            assert_close(found[0], right[0], 1e-10, relative=1e-10, what="a point after training")
-            assert_close(found[1], right[1], 1e-10, what="a log-determinant after training")
+        assert_lawful(flow, law, x, what=" after training")
 
 
 @property_of(
@@ -491,9 +505,7 @@ def test_coupling_reload(student, rng):
         source, target = coupling(student, law), coupling(student, other)
         both(target, x, law.ndim), back(target, x, law.ndim)
         student.load_state_dict(target, student.state_dict(source))
-        for found, right in ((both(target, x, law.ndim), law.forward(x)), (back(target, x, law.ndim), law.inverse(x))):
-            assert_close(found[0], right[0], 1e-10, relative=1e-10, what="a point of the reloaded coupling")
-            assert_close(found[1], right[1], 1e-10, what="a log-determinant of the reloaded coupling")
+        assert_lawful(target, law, x, what=" of the reloaded coupling")
         bench = bench_of(student)
         net = bench.net(*other.parts(), event, other.mask, returns=handle())
         kept = bench.loads_aside(other.mask, net, 1.3, source, returns=boolean())
@@ -587,8 +599,7 @@ def test_board_of_squares(student, rng):
 def test_board_flips(student, rng):
     for shape in (*SIZES, some_shape(rng)):
         for size in (1, 2, 3):
-            straight, flipped = (board(student, shape, size, flip) for flip in (False, True))
-            assert_mask(flipped, ~straight, f"the flipped checkerboard of size {size}")
+            flipped = board(student, shape, size, True)
             assert_mask(flipped, right_board(shape, size, True), f"the flipped checkerboard of size {size}")
 
 
@@ -620,11 +631,12 @@ def right_round(shape, size, groups):
 
 @property_of(
     "masks",
-    "A round is the checkerboard, the flipped one, and every group's turn; then the next round begins.",
+    "A round is the checkerboard, the flipped one, and every group's turn, so that each entry is moved by one of "
+    "either kind; then the next round begins.",
     hint_link=MASKS,
 )
 def test_schedule(student, rng):
-    for shape, size, groups in (((4, 3, 2), 1, 2), ((5, 4, 4), 2, 3), ((3, 2, 5), 3, 3), (some_shape(rng), 1, 2)):
+    for shape, size, groups in (((4, 3, 2), 1, 2), ((5, 4, 4), 2, 3), ((6, 2, 5), 3, 5), (some_shape(rng), 1, 2)):
         masks = right_round(shape, size, groups)
         for count in (1, 2, 3, len(masks), len(masks) + 1, 2 * len(masks) + 3):
             found = schedule(student, shape if count % 2 else list(shape), size, groups, count)
@@ -633,23 +645,7 @@ def test_schedule(student, rng):
 
 
 @property_of(
-    "masks",
-    "In every round each entry is moved by a checkerboard and by a group's turn, once by each.",
-    hint_link=MASKS,
-)
-def test_schedule_moves_everything(student, rng):
-    for shape, size, groups in (((4, 3, 2), 1, 2), ((5, 4, 4), 2, 3), ((6, 2, 5), 3, 5)):
-        masks = schedule(student, shape, size, groups, 2 * (2 + groups))
-        for start in (0, 2 + groups):
-            for first, last in ((start, start + 2), (start + 2, start + 2 + groups)):
-                moved = (~masks[first:last]).sum(dim=0)
-                assert_mask(moved, torch.ones_like(moved), "the number of times an entry is moved")
-
-
-@property_of(
-    "masks",
-    "A size below 1, a single group, and groups without a channel raise a ValueError.",
-    hint_link=MASKS,
+    "masks", "A size below 1, a single group, and groups without a channel raise a ValueError.", hint_link=MASKS
 )
 def test_masks_refuse(student, rng):
     shape = (4, 3, 3)
@@ -699,22 +695,20 @@ def unsqueezed(student, z, rows, columns):
 # blocks and images (C, H, W) that they fit
 BLOCKS = (
     (3, 4, (1, 3, 8)),
-    (2, 2, (1, 4, 6)),
     (2, 2, (3, 2, 4)),
     (2, 3, (2, 4, 6)),
     (3, 2, (2, 6, 4)),
-    (3, 3, (1, 6, 3)),
     (1, 4, (2, 3, 8)),
     (5, 1, (2, 5, 2)),
     (1, 1, (3, 2, 3)),
     (4, 3, (2, 8, 3)),
-    (4, 4, (1, 4, 8)),
 )
 
 
 @property_of(
     "squeeze",
-    "Place after place: a channel holds one place of every block, those with i + j even first, each in reading order.",
+    "Place after place: a channel holds one place of every block, those with i + j even first, each in reading order; "
+    "so the two colors of the checkerboard become two halves of the channels.",
     hint_link=SQUEEZE,
 )
 def test_squeeze_order(student, rng):
@@ -756,26 +750,13 @@ def test_squeeze_round_trip(student, rng):
         assert_moved(again, z, "squeeze(unsqueeze(z))")
 
 
-@property_of(
-    "squeeze",
-    "The squeezed checkerboard is a mask of channels: those of the first color come first.",
-    hint_link=SQUEEZE,
-)
-def test_squeeze_sorts_colors(student, rng):
-    for rows, columns in ((2, 2), (4, 2), (2, 4)):
-        mask = right_board((1, 2 * rows, 3 * columns)).expand(3, -1, -1)
-        found = squeezed(student, mask, rows, columns)
-        first = torch.arange(3 * rows * columns) < 3 * rows * columns // 2
-        assert_moved(found, first[:, None, None].expand(found.shape), "the squeezed checkerboard")
-
-
 @property_of("squeeze", "Any number of batch dimensions, also none.", hint_link=SQUEEZE)
 def test_squeeze_batches(student, rng):
     for batch in ((), (1,), (4,), (2, 2), (3, 1, 2)):
         x = randn(*batch, 2, 4, 6, rng=rng)
-        z = right_squeeze(x, 2, 3)
-        assert_moved(squeezed(student, x, 2, 3), z, "squeeze")
-        assert_moved(unsqueezed(student, z, 2, 3), x, "unsqueeze")
+        z = right_squeeze(x, 4, 3)
+        assert_moved(squeezed(student, x, 4, 3), z, "squeeze")
+        assert_moved(unsqueezed(student, z, 4, 3), x, "unsqueeze")
 
 
 @property_of(
@@ -785,23 +766,14 @@ def test_squeeze_batches(student, rng):
 )
 def test_squeeze_dtypes(student, rng):
     numbers = torch.randint(0, 2, (2, 3, 4, 4), generator=rng)
-    for dtype in (F32, torch.bool, torch.uint8, torch.int64):
-        x = numbers.to(dtype)
+    images = [numbers.to(dtype) for dtype in (F32, torch.bool, torch.uint8, torch.int64)]
+    images.append(2**53 + torch.randint(0, 2**20, (1, 4, 4), generator=rng))
+    images.append(randn(1, 4, 6, rng=rng))
+    images[-1][0, 0, :3] = torch.tensor([math.inf, -math.inf, math.nan], dtype=F64)
+    for x in images:
         z = right_squeeze(x, 2, 2)
-        assert_moved(squeezed(student, x, 2, 2), z, f"squeeze in {dtype}")
-        assert_moved(unsqueezed(student, z, 2, 2), x, f"unsqueeze in {dtype}")
-    x = 2**53 + torch.randint(0, 2**20, (1, 4, 4), generator=rng)
-    found = squeezed(student, x, 2, 2) - right_squeeze(x, 2, 2)
-    assert_moved(found, torch.zeros_like(found), "squeeze of whole numbers above 2^53")
-    found = unsqueezed(student, right_squeeze(x, 2, 2), 2, 2) - x
-    assert_moved(found, torch.zeros_like(found), "unsqueeze of whole numbers above 2^53")
-    x = randn(1, 4, 6, rng=rng)
-    x[0, 0, :3] = torch.tensor([math.inf, -math.inf, math.nan], dtype=F64)
-    for found, expected in (
-        (squeezed(student, x, 2, 3), right_squeeze(x, 2, 3)),
-        (unsqueezed(student, right_squeeze(x, 2, 3), 2, 3), x),
-    ):
-        assert_moved(found.nan_to_num(nan=7e5), expected.nan_to_num(nan=7e5), "an image with inf and NaN")
+        assert_moved(squeezed(student, x, 2, 2), z, f"squeeze in {x.dtype}")
+        assert_moved(unsqueezed(student, z, 2, 2), x, f"unsqueeze in {x.dtype}")
 
 
 @property_of(
@@ -875,26 +847,24 @@ class World:
         return found
 
     def walk(self, x):
-        """The latents of x, its log-density, and the sum of the log-determinants of the map to the latents."""
-        latents, log_det, density = [], 0.0, 0.0
+        """The latents of x and its log-density."""
+        latents, density = [], 0.0
         for level, (weight, bias, fold) in enumerate(self.steps):
             if fold:
                 x = torch.cat([x[..., 0::2], x[..., 1::2]], dim=-3)
             v = torch.einsum("oc,...chw->...ohw", weight, x) + bias
-            pixels = x.shape[-1] * x.shape[-2]
-            log_det = log_det + pixels * torch.linalg.slogdet(weight).logabsdet
+            density = density + x.shape[-1] * x.shape[-2] * torch.linalg.slogdet(weight).logabsdet
             root = (v * v + 1).sqrt()
-            log_det = log_det + torch.log(1 + 0.6 * v / root).flatten(-3).sum(dim=-1)
+            density = density + torch.log(1 + 0.6 * v / root).flatten(-3).sum(dim=-1)
             x = v + 0.6 * root
             if level < len(self.priors):
                 x, out = x[..., : x.shape[-3] // 2, :, :], x[..., x.shape[-3] // 2 :, :, :]
                 location, log_scale = self.prior(level, x)
                 u = (out - location) * (-log_scale).exp()
-                log_det = log_det - log_scale.flatten(-3).sum(dim=-1)
-                density = density + (-u.abs() - math.log(2)).flatten(-3).sum(dim=-1)
+                density = density + (-u.abs() - log_scale - math.log(2)).flatten(-3).sum(dim=-1)
                 latents.append(u)
         density = density + (-0.5 * x * x - 0.5 * math.log(2 * math.pi)).flatten(-3).sum(dim=-1)
-        return [*latents, x], density + log_det, log_det
+        return [*latents, x], density
 
     def prior(self, level, x):
         weight, bias = self.priors[level]
@@ -954,7 +924,19 @@ def some_latents(world, batch, rng, dtype=F64):
     return [randn(*shape, rng=rng, dtype=dtype) for shape in world.shapes(batch)]
 
 
-# Images (C, H, W) and which of the steps fold them.
+def assert_as_world(flow, world, batch, rng, dtype=F64, tolerance=1e-9, what=""):
+    """Require what a world says of encode, log_prob and decode, for a batch of new images and latents."""
+    x, latents = randn(*batch, *world.event, rng=rng, dtype=dtype), some_latents(world, batch, rng, dtype)
+    right, log_density = world.walk(x)
+    for found, expected in zip(encoded(flow, world, x), right):
+        assert_close(found, expected, tolerance, relative=tolerance, what=f"a latent{what}")
+    allowed = max(10 * tolerance, 1e-6)
+    assert_close(density(flow, x), log_density, allowed, relative=tolerance, what=f"the log-density{what}")
+    found, allowed = decoded(flow, world, latents), 10 * tolerance
+    assert_close(found, world.decode(latents), allowed, relative=allowed, what=f"the decoded image{what}")
+
+
+# Images (C, H, W) and which of the steps fold them; with a single step there is no network.
 WORLDS = (
     ((3, 2, 1), (False, False)),
     ((2, 1, 2), (False, False)),
@@ -963,6 +945,7 @@ WORLDS = (
     ((2, 2, 4), (True, True, False)),
     ((4, 1, 4), (False, True, True)),
     ((2, 2, 2), (True,)),
+    ((1, 1, 1), (False,)),
 )
 
 
@@ -1017,30 +1000,7 @@ def test_factored_density(student, rng):
         world = some_world(event, folds, rng)
         flow, x = flow_of(student, world), 2 * randn(6, *event, rng=rng)
         found = shuffled(lambda part, f=flow: density(f, part), x, rng)
-        assert_close(found, world.walk(x)[1], 1e-8, relative=1e-9, what="the log-density")
-
-
-@property_of(
-    "factored",
-    "The change of variables from the image to all latents together: the log-density minus that of the latents is the "
-    "log-determinant of encode.",
-    hint_link=LEVELS,
-)
-def test_factored_change_of_variables(student, rng):
-    for event, folds in WORLDS[:5]:
-        world = some_world(event, folds, rng)
-        flow, x = flow_of(student, world), 0.7 * randn(2, *event, rng=rng)
-
-        def together(part, f=flow, w=world):
-            return torch.cat([latent.flatten(1) for latent in encoded(f, w, part)], dim=1)
-
-        jacobian = finite_difference_jacobian(together, x, rng, step=1e-5)
-        *factored, last = encoded(flow, world, x)
-        of_latents = (-0.5 * last.square() - 0.5 * math.log(2 * math.pi)).flatten(1).sum(dim=1)
-        for u in factored:
-            of_latents = of_latents + (-u.abs() - math.log(2)).flatten(1).sum(dim=1)
-        found = density(flow, x) - of_latents
-        assert_close(found, torch.linalg.slogdet(jacobian).logabsdet, 1e-5, what="log p(x) minus that of its latents")
+        assert_close(found, world.walk(x)[1], 1e-6, relative=1e-9, what="the log-density")
 
 
 @property_of("factored", "The density integrates to 1 over all images.", hint_link=LEVELS)
@@ -1054,18 +1014,24 @@ def test_factored_total_mass(student, rng):
         assert abs(mass - 1) < 6 * error + 0.02, f"the total mass is {mass:.3f}, with a standard error of {error:.3f}"
 
 
+@property_of(
+    "factored",
+    "lambda is any number, and the scales are what e^lambda makes of it: far below 1 as well as far above.",
+    hint_link=LEVELS,
+)
+def test_factored_wide_scales(student, rng):
+    world = some_world((5, 2, 1), (False, False), rng)
+    world.priors[0][1][3:] = 12 * torch.tensor([1.0, -1.0, 1.0], dtype=F64)[:, None, None]
+    assert_as_world(flow_of(student, world), world, (3,), rng)
+
+
 @property_of("factored", "Any number of batch dimensions, also none, in every method.", hint_link=LEVELS)
 def test_factored_batches(student, rng):
     world = some_world((2, 2, 4), (True, False, False), rng)
     flow = flow_of(student, world)
     for batch in ((), (1,), (3,), (2, 2), (2, 1, 3)):
-        x, latents = randn(*batch, 2, 2, 4, rng=rng), some_latents(world, batch, rng)
-        right, log_density, _ = world.walk(x)
-        for found, expected in zip(encoded(flow, world, x), right):
-            assert_close(found, expected, 1e-9, relative=1e-9, what="a latent")
-        assert_close(density(flow, x), log_density, 1e-8, relative=1e-9, what="the log-density")
-        found = decoded(flow, world, latents)
-        assert_close(found, world.decode(latents), 1e-8, relative=1e-8, what="the decoded image")
+        assert_as_world(flow, world, batch, rng)
+        x = randn(*batch, 2, 2, 4, rng=rng)
         for level in range(3):
             flow.resample(x, level, returns=tensor(*x.shape))
 
@@ -1074,24 +1040,27 @@ def test_factored_batches(student, rng):
 def test_factored_float32(student, rng):
     world = some_world((2, 2, 4), (True, False), rng, F32)
     flow, x = flow_of(student, world), randn(4, 2, 2, 4, rng=rng, dtype=F32)
-    latents, log_density, _ = world.walk(x)
-    for found, expected in zip(encoded(flow, world, x), latents):
-        assert_close(found, expected, 1e-3, relative=1e-3, what="a latent")
-    assert_close(density(flow, x), log_density, 1e-2, relative=1e-3, what="the log-density")
-    assert_close(decoded(flow, world, latents), x, 1e-2, relative=1e-2, what="the decoded image")
+    assert_as_world(flow, world, (4,), rng, F32, 1e-3)
     for level in (0, 1):
         flow.resample(x, level, returns=tensor(*x.shape, dtype=F32))
 
 
-@property_of("factored", "With a single level there is no network, and nothing is factored out.", hint_link=LEVELS)
-def test_factored_single_level(student, rng):
-    for event in ((1, 1, 1), (3, 2, 2)):
-        world = some_world(event, (False,), rng)
-        flow, x = flow_of(student, world), randn(3, *event, rng=rng)
-        latents, log_density, _ = world.walk(x)
-        assert_close(encoded(flow, world, x)[0], latents[0], 1e-10, what="the only latent")
-        assert_close(decoded(flow, world, latents), x, 1e-8, what="the decoded image")
-        assert_close(density(flow, x), log_density, 1e-9, what="the log-density")
+def assert_parameter_gradients(student, flow, world, method, given, compute, output=None):
+    """Require the gradients of the parameters through a method; compute does the same with a world."""
+    leaves, old = world.changed(lambda part: part.clone().requires_grad_()), student.parameters(flow)
+    wanted = leaves.parts()
+    right = torch.autograd.grad(compute(leaves).sum(), wanted, allow_unused=True, materialize_grads=True)
+    for name, found in student.gradients(flow, method, given, output=output).items():
+        expected = next(g for part, g in zip(wanted, right) if torch.equal(part, old[name]))
+        assert found is not None or not expected.any(), f"no gradient reaches the parameter {name} through {method}"
+        if found is not None:
+            assert_close(found, expected, 1e-7, relative=1e-7, what=f"the gradient of {method} for {name}")
+
+
+def gradient_of(compute, at):
+    """The gradient of what is computed, added up, for a tensor."""
+    at = at.clone().requires_grad_()
+    return torch.autograd.grad(compute(at).sum(), at)[0]
 
 
 @property_of(
@@ -1104,20 +1073,34 @@ def test_factored_gradients(student, rng):
     for event, folds in (WORLDS[0], WORLDS[4]):
         world = some_world(event, folds, rng)
         flow, x = flow_of(student, world), randn(5, *event, rng=rng)
-        old = student.parameters(flow)
-        shapes = [sorted(tuple(part.shape) for part in parts) for parts in (world.parts(), old.values())]
+        parts = (world.parts(), student.parameters(flow).values())
+        shapes = [sorted(tuple(part.shape) for part in some) for some in parts]
         assert shapes[0] == shapes[1], "the parameters are not those of the steps and networks"
-        leaves, points = world.changed(lambda part: part.clone().requires_grad_()), x.clone().requires_grad_()
-        wanted = leaves.parts()
-        *right, at_points = torch.autograd.grad(leaves.walk(points)[1].sum(), [*wanted, points])
-        gradients = student.gradients(flow, "log_prob", x)
-        missing = [name for name, found in gradients.items() if found is None]
-        assert not missing, f"no gradient reaches the parameters {', '.join(missing)}"
-        for name, found in gradients.items():
-            expected = next(g for part, g in zip(wanted, right) if torch.equal(part, old[name]))
-            assert_close(found, expected, 1e-7, relative=1e-7, what=f"the gradient of log_prob for {name}")
+        assert_parameter_gradients(student, flow, world, "log_prob", x, lambda w, x=x: w.walk(x)[1])
         found = student.input_gradient(flow.bound("log_prob"), x, returns=tensor(*x.shape))
-        assert_close(found, at_points, 1e-7, relative=1e-7, what="the gradient of log_prob for the image")
+        expected = gradient_of(lambda at, w=world: w.walk(at)[1], x)
+        assert_close(found, expected, 1e-7, relative=1e-7, what="the gradient of log_prob for the image")
+
+
+@property_of(
+    "factored",
+    "Gradients flow through encode and decode as well: from every latent to the image and the parameters, and back.",
+    hint_link=LEVELS,
+)
+def test_factored_gradients_of_latents(student, rng):
+    event, folds = WORLDS[4]
+    world = some_world(event, folds, rng)
+    flow, x, latents = flow_of(student, world), randn(5, *event, rng=rng), some_latents(world, (5,), rng)
+    assert_parameter_gradients(student, flow, world, "decode", latents, lambda w: w.decode(latents))
+    for level, latent in enumerate(latents):
+        assert_parameter_gradients(student, flow, world, "encode", x, lambda w, n=level: w.walk(x)[0][n], level)
+        found = student.input_gradient(flow.bound("encode"), x, output=level, returns=tensor(*x.shape))
+        expected = gradient_of(lambda at, n=level: world.walk(at)[0][n], x)
+        assert_close(found, expected, 1e-7, relative=1e-7, what="the gradient of encode for the image")
+        decode, shape = bench_of(student).bound("decode"), latent.shape
+        found = student.input_gradient(decode, flow, *latents, wrt=level + 1, returns=tensor(*shape))
+        expected = gradient_of(lambda at, n=level: world.decode([*latents[:n], at, *latents[n + 1 :]]), latent)
+        assert_close(found, expected, 1e-7, relative=1e-7, what="the gradient of decode for a latent")
 
 
 @property_of("factored", "The present numbers of steps and networks count, not those at the start.")
@@ -1127,18 +1110,10 @@ def test_factored_training(student, rng):
     encoded(flow, world, x), density(flow, x), decoded(flow, world, world.walk(x)[0])
     student.set_parameters(flow, {name: 0.8 * part for name, part in student.parameters(flow).items()})
     trained = world.changed(lambda part: 0.8 * part)
-    latents, log_density, _ = trained.walk(x)
-    for found, expected in zip(encoded(flow, world, x), latents):
-        assert_close(found, expected, 1e-9, relative=1e-9, what="a latent after training")
-    assert_close(density(flow, x), log_density, 1e-8, relative=1e-9, what="the log-density after training")
-    assert_close(decoded(flow, world, latents), x, 1e-7, relative=1e-7, what="the decoded image after training")
+    assert_as_world(flow, trained, (3,), rng, what=" after training")
 
 
-@property_of(
-    "factored",
-    "resample leaves the latents of all other levels as they are.",
-    hint_link=LEVELS,
-)
+@property_of("factored", "resample leaves the latents of all other levels as they are.", hint_link=LEVELS)
 def test_factored_resample_keeps_the_rest(student, rng):
     for event, folds in WORLDS:
         world = some_world(event, folds, rng)
@@ -1220,31 +1195,37 @@ def points_of(n, rng, dtype=F64):
     return (some_moons(n, rng) * unit + place).to(dtype), unit, place
 
 
-def moon_flow(student, rng, dtype=F64):
-    """A flow whose parameters are not those it was built with, and the points it was built from."""
-    x, unit, place = points_of(300, rng, dtype)
+def moon_flow(student, rng, dtype=F64, n=300):
+    """A flow whose parameters are not those it was built with, and the points it was built from.
+
+    Smaller parameters than the student's keep the map gentle, however many couplings there are and however wide.
+    """
+    x, unit, place = points_of(n, rng, dtype)
     flow = student.MoonFlow(x, returns=handle())
     old = student.parameters(flow)
-    student.set_parameters(
-        flow, {name: part + 0.1 * randn(*part.shape, rng=rng, dtype=part.dtype) for name, part in old.items()}
-    )
+    new = {name: 0.6 * part + 0.02 * randn(*part.shape, rng=rng, dtype=part.dtype) for name, part in old.items()}
+    student.set_parameters(flow, new)
     return flow, x, unit, place
+
+
+def far_from(x, distance, n, rng):
+    """Points in all directions, so many standard deviations of x away from its middle."""
+    angle = 2 * math.pi * torch.rand(n, 1, dtype=F64, generator=rng)
+    return x.mean(0) + distance * x.std(0) * torch.cat([angle.cos(), angle.sin()], dim=1)
 
 
 def log_density(flow, x):
     return flow.log_prob(x, returns=tensor(*x.shape[:-1], dtype=x.dtype))
 
 
-def assert_most_close(found, expected, tolerance, what):
-    """Require nine of ten numbers to be right: where a network has a kink, differences mean nothing."""
-    off = ((found - expected).abs() > tolerance).double().mean()
-    assert off <= 0.1, f"{what} is wrong at {100 * off:.0f} % of the points"
+def assert_most_close(found, expected, tolerance, what, share=0.9):
+    """Require this share of the numbers to be right: where a network has a kink, differences mean nothing."""
+    right = ((found - expected).abs() <= tolerance).double().mean()
+    assert right >= share, f"{what} is wrong at {100 - 100 * right:.0f} % of the points"
 
 
 @property_of(
-    "moons",
-    "Each direction returns the log-determinant of its own map, with the change of units.",
-    hint_link=MOONS,
+    "moons", "Each direction returns the log-determinant of its own map, with the change of units.", hint_link=MOONS
 )
 def test_moons_log_det(student, rng):
     flow, x, _, _ = moon_flow(student, rng)
@@ -1262,8 +1243,8 @@ def test_moons_round_trip(student, rng):
     flow, x, unit, _ = moon_flow(student, rng)
     z = randn(50, 2, rng=rng)
     error = (back(flow, both(flow, x)[0])[0] - x) / unit
-    assert_close(error, torch.zeros_like(x), 1e-6, what="inverse(forward(x)), against x,")
-    assert_close(both(flow, back(flow, z)[0])[0], z, 1e-6, what="forward(inverse(z))")
+    assert_close(error, torch.zeros_like(x), 1e-5, what="inverse(forward(x)), against x,")
+    assert_close(both(flow, back(flow, z)[0])[0], z, 1e-5, what="forward(inverse(z))")
 
 
 @property_of(
@@ -1276,7 +1257,7 @@ def test_moons_density(student, rng):
     z, log_det = both(flow, x)
     expected = log_det - 0.5 * z.square().sum(dim=1) - math.log(2 * math.pi)
     found = shuffled(lambda part: log_density(flow, part), x, rng)
-    assert_close(found, expected, 1e-8, relative=1e-8, what="the log-density")
+    assert_close(found, expected, 1e-6, relative=1e-8, what="the log-density")
 
 
 @property_of("moons", "The density integrates to 1, in any batches.", hint_link=MOONS)
@@ -1316,12 +1297,12 @@ def test_moons_units(student, rng):
         other = student.MoonFlow(alpha * x + beta, returns=handle())
         student.set_parameters(other, numbers)
         expected = log_density(other, alpha * x + beta) + alpha.log().sum()
-        assert_close(found, expected, 1e-5, what="the log-density, against that in other units,")
+        assert_close(found, expected, 1e-4, what="the log-density, against that in other units,")
 
 
 @property_of("moons", "Any number of batch dimensions, also none; the dtype is that of the points.", hint_link=MOONS)
 def test_moons_batches(student, rng):
-    for dtype, tolerance in ((F64, 1e-8), (F32, 1e-2)):
+    for dtype, tolerance in ((F64, 1e-6), (F32, 1e-2)):
         flow, x, _, _ = moon_flow(student, rng, dtype)
         (z, log_det), found = both(flow, x), log_density(flow, x)
         for batch in ((), (1,), (3,), (2, 3), (2, 1, 2)):
@@ -1339,7 +1320,7 @@ def test_moons_batches(student, rng):
 )
 def test_moons_reload(student, rng):
     flow, x, _, _ = moon_flow(student, rng)
-    other, *_ = moon_flow(student, rng)
+    other, *_ = moon_flow(student, rng, n=200)
     log_density(other, x)
     student.load_state_dict(other, student.state_dict(flow))
     assert_close(log_density(other, x), log_density(flow, x), 1e-10, what="the log-density of the reloaded flow")
@@ -1347,31 +1328,43 @@ def test_moons_reload(student, rng):
     assert_close(back(other, z)[0], back(flow, z)[0], 1e-8, relative=1e-8, what="inverse of the reloaded flow")
 
 
-@property_of("moons", "Gradients reach every parameter, and the points, through log_prob.", hint_link=MOONS)
+@property_of(
+    "moons", "Gradients reach every parameter, and the points, through log_prob and through inverse.", hint_link=MOONS
+)
 def test_moons_gradients(student, rng):
-    flow, x, unit, _ = moon_flow(student, rng)
-    gradients = student.gradients(flow, "log_prob", x)
-    assert gradients, "the flow has no parameters"
-    for name, found in gradients.items():
-        assert found is not None, f"no gradient reaches the parameter {name}"
-    assert max(float(found.abs().max()) for found in gradients.values()) > 0, "all gradients are zero"
-    x = x[:40]
-    found = student.input_gradient(flow.bound("log_prob"), x, returns=tensor(40, 2))
-    step = 1e-5 * unit
-    for k in (0, 1):
-        move = torch.zeros(2, dtype=F64)
-        move[k] = step[k]
-        slope = (log_density(flow, x + move) - log_density(flow, x - move)) / (2 * step[k])
-        assert_most_close(found[:, k] * unit[k], slope * unit[k], 1e-3, "the gradient for the points")
-
-
-@property_of("moons", "Points 50 standard deviations away have finite log-densities.", hint_link=MOONS)
-def test_moons_far_points(student, rng):
     flow, x, _, _ = moon_flow(student, rng)
+    cases = (
+        ("log_prob", x[:40], None, lambda points: log_density(flow, points)),
+        ("inverse", randn(40, 2, rng=rng), 0, one_of(flow.inverse)),
+    )
+    for method, at, output, call in cases:
+        gradients = student.gradients(flow, method, at, output=output)
+        assert gradients, "the flow has no parameters"
+        for name, found in gradients.items():
+            assert found is not None, f"no gradient reaches the parameter {name} through {method}"
+        assert max(float(found.abs().max()) for found in gradients.values()) > 0, "all gradients are zero"
+        found = student.input_gradient(flow.bound(method), at, output=output, returns=tensor(40, 2))
+        expected = finite_difference_jacobian(call, at, rng, step=1e-6).sum(dim=1)
+        assert_most_close(found, expected, 1e-3, f"the gradient of {method} for the points")
+
+
+@property_of(
+    "moons",
+    "Even 50 standard deviations away from the data the flow is one: numbers are finite, inverse takes the points "
+    "back, and log-determinants and log-densities are those of its map.",
+    hint_link=MOONS,
+)
+def test_moons_far_points(student, rng):
+    flow, x, unit, _ = moon_flow(student, rng)
     for distance in (5.0, 20.0, 50.0):
-        angle = 2 * math.pi * torch.rand(100, 1, dtype=F64, generator=rng)
-        far = x.mean(0) + distance * x.std(0) * torch.cat([angle.cos(), angle.sin()], dim=1)
-        assert (log_density(flow, far) < 0).all(), "the density far away from the data is larger than 1"
+        far = far_from(x, distance, 60, rng)
+        z, log_det = both(flow, far)
+        expected = log_det - 0.5 * z.square().sum(dim=1) - math.log(2 * math.pi)
+        assert_close(log_density(flow, far), expected, 1e-6, relative=1e-6, what="the log-density far away")
+        error = (back(flow, z)[0] - far) / (distance * unit)
+        assert_close(error, torch.zeros_like(far), 1e-4, what="inverse(forward(x)) far away, against x,")
+        expected = finite_difference_log_det(one_of(flow.forward), far, rng, step=1e-4)
+        assert_most_close(log_det, expected, 1e-2, "the log-determinant of forward far away", 0.5)
 
 
 @property_of(
@@ -1390,7 +1383,7 @@ def test_moons_sample(student, rng):
 @property_of(
     "moons",
     "A trained flow comes near to the true log-density on points that it has not seen, in any units; and it is a "
-    "density: it integrates to 1, and no model is better than the truth.",
+    "density, finite far away too: it integrates to 1, and no model is better than the truth.",
     hint_link=MOONS,
 )
 def test_moons_held_out(student, rng):
@@ -1398,7 +1391,9 @@ def test_moons_held_out(student, rng):
     stretch = torch.cat([small, large])[torch.randperm(2, generator=rng)]
     unit = stretch * (2 * torch.randint(0, 2, (2,), generator=rng) - 1)
     place = stretch * uniform(2, rng=rng, low=-100.0, high=100.0)
-    flow = student.fit_moons((some_moons(4000, rng) * unit + place).float(), returns=handle())
+    points = (some_moons(4000, rng) * unit + place).float()
+    flow, kept = bench_of(student).fit_moons(points, returns=(handle(), boolean()))
+    assert kept, "fit_moons changed the points that it was given"
 
     def in_our_units(x):
         return log_density(flow, (x * unit + place).float()).to(F64) + stretch.log().sum()
@@ -1409,9 +1404,12 @@ def test_moons_held_out(student, rng):
     mass, error = total_mass(in_our_units, 2, rng, scale=1.0)
     assert abs(mass - 1) < 6 * error + 0.03, f"the total mass is {mass:.3f}, with a standard error of {error:.3f}"
     codes = both(flow, flow.sample(2000, returns=tensor(2000, 2, dtype=F32)))[0]
-    same_distribution(codes, randn(2000, 2, rng=rng), rng, what="the latents of the samples")
+    same_distribution(codes, randn(20_000, 2, rng=rng), rng, what="the latents of the samples")
     how = next(words for limit, words in DISTANCES if gap <= limit)
     assert gap <= ALLOWED_NATS, f"on fresh points the model is {how}"
+    for distance in (5.0, 20.0, 50.0):
+        far = far_from(fresh, distance, 200, rng)
+        both(flow, (far * unit + place).float()), in_our_units(far)
 
 
 @property_of("moons", "The points that are handed in stay as they are.")

@@ -1,5 +1,5 @@
-# mistake: The log-scale is cut off at 0, so that no scale is above 1.
-# hint: The network may return any log-scale.
+# mistake: The log-scale is cut off at -7 and 7.
+# hint: lambda is any number: what is factored out may well have a scale of e^12 or e^-12.
 class FactoredFlow(torch.nn.Module):
     """A flow of several levels; after each but the last the second half of the channels is factored out.
 
@@ -19,7 +19,7 @@ class FactoredFlow(torch.nn.Module):
             h, log_det = step(x)
             x, out = h.tensor_split([h.shape[-3] // 2], dim=-3)
             location, log_scale = prior(x).chunk(2, dim=-3)
-            log_scale = log_scale.clamp(max=0)
+            log_scale = log_scale.clamp(-7, 7)
             u = (out - location) * (-log_scale).exp()
             latents.append(u)
             total = total + log_det + (-u.abs() - log_scale - math.log(2)).flatten(-3).sum(dim=-1)
@@ -36,7 +36,7 @@ class FactoredFlow(torch.nn.Module):
         x, _ = self.steps[-1].inverse(latents[-1])
         for level in reversed(range(len(self.priors))):
             location, log_scale = self.priors[level](x).chunk(2, dim=-3)
-            log_scale = log_scale.clamp(max=0)
+            log_scale = log_scale.clamp(-7, 7)
             out = latents[level] * log_scale.exp() + location
             x, _ = self.steps[level].inverse(torch.cat([x, out], dim=-3))
         return x

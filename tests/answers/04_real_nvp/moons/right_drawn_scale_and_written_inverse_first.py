@@ -17,7 +17,7 @@ class MoonFlow(torch.nn.Module):
         log_det = -torch.log(self.reach.prod()) + torch.zeros_like(parts[0])
         for k, net in enumerate(self.nets):
             a, t = net(parts[k % 2][..., None]).unbind(-1)
-            a = torch.clamp(a, -3, 3)
+            a = torch.clamp(a, -2, 2)
             parts[1 - k % 2] = (parts[1 - k % 2] - t) * torch.exp(-a)
             log_det = log_det - a
         return torch.stack(parts, dim=-1), log_det
@@ -27,7 +27,7 @@ class MoonFlow(torch.nn.Module):
         log_det = torch.log(self.reach.prod()) + torch.zeros_like(parts[0])
         for k in reversed(range(len(self.nets))):
             a, t = self.nets[k](parts[k % 2][..., None]).unbind(-1)
-            a = torch.clamp(a, -3, 3)
+            a = torch.clamp(a, -2, 2)
             parts[1 - k % 2] = parts[1 - k % 2] * torch.exp(a) + t
             log_det = log_det + a
         return torch.stack(parts, dim=-1) * self.reach + self.middle, log_det
@@ -45,9 +45,9 @@ class MoonFlow(torch.nn.Module):
 def fit_moons(x):
     flow = MoonFlow(x)
     points = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x), batch_size=200, shuffle=True)
-    optimizer = torch.optim.Adam(flow.parameters(), lr=0.008)
-    for epoch in range(15):
-        if epoch == 12:
+    optimizer = torch.optim.Adam(flow.parameters(), lr=0.005)
+    for epoch in range(20):
+        if epoch == 13:
             for group in optimizer.param_groups:
                 group["lr"] = 0.001
         for (batch,) in points:
