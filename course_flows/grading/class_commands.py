@@ -61,13 +61,16 @@ def merge_folders(parts: Sequence[Path], report: Path) -> int:
     return _told(book, report)
 
 
-def signatures(course: Path | None, check_only: bool) -> int:
-    """Compute how every wrong answer fails; write it down, or say what is stale."""
+def signatures(course: Path | None, exercises: Sequence[str], check_only: bool) -> int:
+    """Compute how every wrong answer of `exercises` (none: of all) fails; write it down, or say what is stale."""
     try:
         found = find_course(course)
+        names = found.exercise_names()
+        if unknown := sorted(set(exercises) - set(names)):
+            raise CourseError(f"expected exercises of {', '.join(names)}, found {', '.join(unknown)}.")
         with open_pool() as pool:
             stale = []
-            for exercise in found.exercise_names():
+            for exercise in exercises or names:
                 computed = compute_signatures(found, exercise, pool)
                 changed = stale_signatures(found, exercise, computed)
                 stale += [f"{exercise}/{name}" for name in changed]

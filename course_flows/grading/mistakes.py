@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -78,15 +79,19 @@ def mistake_of(course: Course, answer: Answer, results: list[Result]) -> Mistake
 def compute_signatures(
     course: Course, exercise: str, pool: WorkerPool, note: Callable[[str], None] = lambda name: None
 ) -> list[Mistake]:
-    """Grade every wrong answer of an exercise and return what it fails, in the order of the bank."""
-    found = []
+    """Grade every wrong answer of an exercise and return what it fails, one of each task in a notebook together."""
+    tasks: dict[str, list[Answer]] = {}
     for answer in answers_of(course, exercise):
-        if answer.is_right:
-            continue
-        source = answer.path.read_text(encoding="utf-8")
-        outcome = grade_source(course, exercise, {answer.task: source}, pool)
-        found.append(mistake_of(course, answer, outcome.results[answer.task]))
-        note(answer.name)
+        if not answer.is_right:
+            tasks.setdefault(answer.task, []).append(answer)
+    found = []
+    for hand in zip_longest(*tasks.values()):
+        answers = [answer for answer in hand if answer is not None]
+        sources = {answer.task: answer.path.read_text(encoding="utf-8") for answer in answers}
+        outcome = grade_source(course, exercise, sources, pool)
+        for answer in answers:
+            found.append(mistake_of(course, answer, outcome.results[answer.task]))
+            note(answer.name)
     return found
 
 

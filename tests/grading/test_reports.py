@@ -16,6 +16,7 @@ from bs4 import BeautifulSoup
 from classroom import NASTY, WRONG_SHIFT, hand_in, made_up_report, raising
 from playwright.sync_api import Browser, Page
 
+from course_flows.grading import class_commands
 from course_flows.grading.course import Course, CourseError
 from course_flows.grading.exchange import gradescope, junit
 from course_flows.grading.grade import grade_file
@@ -124,6 +125,13 @@ def test_stored_signatures_name_the_bank_and_the_suite(course: Course) -> None:
         for mistake in mistakes:
             assert mistake.fails
             assert all(f"def {name.split('[')[0]}(" in suite for name in mistake.fails)
+
+
+def test_signatures_of_one_exercise_are_computed_and_another_name_is_refused(capsys: pytest.CaptureFixture) -> None:
+    mini = Path(__file__).parent / "mini"
+    assert class_commands.signatures(mini, ["00_mini"], check_only=True) == 0
+    assert class_commands.signatures(mini, ["00_mini", "01_nothing"], check_only=True) == 1
+    assert "expected exercises of 00_mini, found 01_nothing." in capsys.readouterr().err
 
 
 def test_damaged_signatures_are_the_courses_fault(mini: Course, tmp_path: Path) -> None:
