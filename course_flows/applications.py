@@ -1,4 +1,8 @@
-"""What a trained flow is used for: ways between two data points, and directions that change an attribute."""
+"""What a trained flow is used for: ways between two data points, and directions that change an attribute.
+
+Put the flow into eval mode first: a flow that was never trained and is in training mode sets its `ActNorm` layers from
+the points that it is given.
+"""
 
 from __future__ import annotations
 
@@ -59,14 +63,16 @@ def attribute_direction(flow: Flow, having: Tensor, lacking: Tensor, context: Te
         having, lacking: data points ``(N, *event)`` and ``(M, *event)``.
         context: as in `Flow.encode`, the same for all points.
 
-    Returns ``(*event)``, to be given to `move_along`. Raises ValueError where a set is empty.
+    Returns ``(*event)``, to be given to `move_along`. Raises ValueError where a set is empty or no batch of points.
 
     Source: D. P. Kingma and P. Dhariwal, *Glow* (2018), section 6.
     """
-    if not len(having) or not len(lacking):
+    batches = having, lacking
+    if any(not len(batch) or batch.shape[1:] != flow.event_shape for batch in batches):
+        expected = ", ".join(map(str, ("N", *flow.event_shape)))
         raise ValueError(
-            "attribute_direction expects points that have the attribute and points that lack it, "
-            f"found {len(having)} and {len(lacking)}"
+            f"attribute_direction expects two batches of shape ({expected}), those that have the attribute and those "
+            f"that lack it, neither empty, found {tuple(having.shape)} and {tuple(lacking.shape)}"
         )
     return flow.encode(having, context).mean(dim=0) - flow.encode(lacking, context).mean(dim=0)
 
@@ -86,9 +92,10 @@ def move_along(
 
     Returns ``(len(amounts), *batch, *event)``. Raises ValueError where the direction has another shape.
     """
-    if direction.shape != flow.event_shape:
+    if direction.shape != flow.event_shape or not len(amounts):
         raise ValueError(
-            f"move_along expects a direction of shape {tuple(flow.event_shape)}, found {tuple(direction.shape)}"
+            f"move_along expects a direction of shape {tuple(flow.event_shape)} and at least one amount, "
+            f"found {tuple(direction.shape)} and {len(amounts)} amounts"
         )
     z = flow.encode(x, context)
     return torch.stack([flow.decode(z + amount * direction, context) for amount in amounts])

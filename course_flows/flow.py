@@ -88,11 +88,11 @@ class Flow(nn.Module):
         r"""Draw ``(*shape, *event)`` without gradients; an int stands for one dimension.
 
         Below 1, `temperature` multiplies the draws from the base and so keeps them nearer to where its density is
-        highest: with a normal base they follow :math:`p_Z^{1/T^2}`, normalized. Raises ValueError where it is not
-        above 0.
+        highest: with a normal base they follow :math:`p_Z^{1/T^2}`, normalized. At 0 all draws are that of the latent
+        0. Raises ValueError where it is negative.
         """
-        if not temperature > 0:
-            raise ValueError(f"sample expects a temperature above 0, found {temperature}")
+        if not temperature >= 0:
+            raise ValueError(f"sample expects a temperature of 0 or more, found {temperature}")
         return self.transform.inverse(temperature * self.base.rsample(_as_shape(shape), context), context)[0]
 
     def rsample(self, shape: int | Sequence[int] = (), context: Tensor | None = None) -> Tensor:

@@ -26,8 +26,8 @@ class FlowSteps(Compose):
 
     The factors of all K convolutions are multiplied as one batch and take the normalizations in; each convolution is
     then one product of matrices over all pixels, whose channels stay side by side in memory from the first step to the
-    last. Where besides all couplings are affine, bounded by a number and conditioned by a `ConvNet` without context,
-    autograd sees the whole stack as one operation, whose gradient is written by hand; second derivatives work.
+    last. If in addition all couplings are affine, bounded by the same number and conditioned by a `ConvNet` without
+    context, autograd sees the stack as one operation, whose gradient is written by hand; second derivatives work.
 
     In every other case the steps run one by one: with another mixing or masks of pixels, for the batch that sets the
     normalizations, and with hooks on anything inside.
@@ -35,14 +35,16 @@ class FlowSteps(Compose):
     Arguments:
         steps: `FlowStep` of equal numbers of channels, either one by one or as one iterable.
 
-    Raises TypeError for transforms that are no steps.
+    Raises TypeError for transforms that are no steps, ValueError where there are none.
     """
 
     def __init__(self, *steps: Transform | Iterable[Transform]) -> None:
         super().__init__(*steps)
+        if not len(self):
+            raise ValueError("FlowSteps expects at least one step, found none")
         for step in self:
             if not isinstance(step, FlowStep):
-                raise TypeError(f"FlowSteps expects FlowSteps, found {type(step).__name__}")
+                raise TypeError(f"FlowSteps expects steps (FlowStep), found {type(step).__name__}")
 
     def __iter__(self) -> Iterator[FlowStep]:
         return iter(self.transforms)  # type: ignore[arg-type]
@@ -90,7 +92,7 @@ class FlowSteps(Compose):
     def _run_together(self) -> bool:
         steps = list(self)
         fit = all(_fits(step) and len(step.norm.shift) == len(steps[0].norm.shift) for step in steps)
-        return bool(steps) and fit and not any(_is_watched(part) for part in self.transforms.modules())
+        return fit and not any(_is_watched(part) for part in self.transforms.modules())
 
     def _run_fused(self, x: Tensor, context: Tensor | None) -> bool:
         first = self._first_coupling()

@@ -73,7 +73,7 @@ def glow(
 ) -> Flow:
     """Build Glow on images in [0, 1]: each level squeezes, makes `steps` steps of flow and factors out half.
 
-    The defaults are the architecture of the paper for CIFAR-10.
+    The defaults have the size of the paper's model for CIFAR-10; the preset ``glow-cifar10`` has its scale, too.
 
     Arguments:
         event_shape: ``(C, H, W)``, H and W divisible by ``2^levels``.
@@ -88,7 +88,7 @@ def glow(
         classes: above 0 every network also sees a class: give ``context (*batch, classes, 1, 1)``, one-hot.
         alpha: of a `Logit` before everything; None for none, as in the paper.
         reversible: recompute activations in the backward pass, see `ReversibleCompose`.
-        seed: of the rotations and shuffles.
+        seed: of the matrices and shuffles; the networks draw from torch's global generator.
 
     Raises ValueError for options that are none of these and sizes that do not divide.
 
@@ -97,13 +97,20 @@ def glow(
     shape = (event_shape,) if isinstance(event_shape, int) else tuple(event_shape)
     if len(shape) != 3 or levels < 1 or any(size % 2**levels for size in shape[1:]):
         raise ValueError(
-            f"glow with {levels} levels expects images (C, H, W) with H and W divisible by {2 ** max(levels, 0)}, "
-            f"found {shape}"
+            f"glow expects at least 1 level, and images (C, H, W) with H and W divisible by 2 to the number of levels, "
+            f"found {levels} levels and {shape}"
+        )
+    if steps < 1 or channels < 1 or classes < 0:
+        raise ValueError(
+            f"glow expects at least 1 step and 1 channel, and classes of 0 or more, "
+            f"found steps={steps}, channels={channels}, classes={classes}"
         )
     if mixing not in MIXINGS or scale not in ("tanh", "sigmoid"):
         raise ValueError(
             f"glow expects a mixing of {', '.join(MIXINGS)} and a scale of tanh or sigmoid, found {mixing!r}, {scale!r}"
         )
+    if not affine and scale != "tanh":
+        raise ValueError("glow expects a scale for affine couplings only: additive ones have none")
 
     def coupling(c: int) -> Coupling:
         mask = channel_mask(c)

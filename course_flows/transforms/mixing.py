@@ -120,6 +120,8 @@ class FlowStep(Transform):
         mixing: a `Conv1x1`, or any other transform of images, like `ChannelPermutation`.
         coupling: of C channels.
 
+    Raises ValueError where the norm is none of images or its channels are not those of a `Conv1x1`.
+
     Source: D. P. Kingma and P. Dhariwal, *Glow* (2018), section 3 and figure 2a.
     """
 
@@ -127,6 +129,12 @@ class FlowStep(Transform):
 
     def __init__(self, norm: ActNorm, mixing: Transform, coupling: Coupling) -> None:
         super().__init__()
+        channels = mixing.linear.features if isinstance(mixing, Conv1x1) else len(norm.shift)
+        if norm.event_ndim != 3 or len(norm.shift) != channels:
+            raise ValueError(
+                f"FlowStep expects an ActNorm of images (event_ndim=3) with the {channels} channels of its mixing, "
+                f"found event_ndim={norm.event_ndim} and {len(norm.shift)} channels"
+            )
         self.norm = norm
         self.mixing = mixing
         self.coupling = coupling

@@ -108,7 +108,8 @@ class ActNorm(Transform):
 
     The first batch that ``forward`` meets in training mode sets :math:`s = -\log \sigma` and
     :math:`b = -\mu / \sigma` from its own mean and standard deviation; from then on both are ordinary parameters and
-    no batch is looked at again. That it happened is a buffer, ``initialized``, so that a loaded flow stays as it was.
+    no batch is looked at again. That it happened is a buffer, ``initialized``, so that a loaded flow stays as it was;
+    a layer that has been set asks it no more until a state is loaded.
     Before, and in eval mode or by ``inverse`` at any time, the parameters are used as they are: the identity at the
     start. A feature that is constant in the first batch, as each is in a batch of one vector, keeps its scale of 1.
     Under `torch.distributed` the mean and deviation are those of the batches of all processes together.
@@ -118,7 +119,8 @@ class ActNorm(Transform):
         event_ndim: 1 for vectors, 3 for images.
         eps: added to the variance, so that a nearly constant feature is scaled by at most ``eps ** -0.5``.
 
-    Raises RuntimeError where the first batch comes inside of torch.func or torch.compile, where it cannot be read.
+    Raises RuntimeError where the first batch comes inside of torch.func or torch.compile, where it cannot be read, and
+    ValueError where it holds no point, NaN or infinity.
 
     Source: D. P. Kingma and P. Dhariwal, *Glow* (2018), section 3.1.
     """
@@ -137,7 +139,7 @@ class ActNorm(Transform):
         self.log_scale = nn.Parameter(torch.zeros(features))
         self.shift = nn.Parameter(torch.zeros(features))
         self.register_buffer("initialized", torch.tensor(False))
-        self._blank = True  # the buffer's word, at hand without asking the device at each step
+        self._blank = True  # whether the buffer must still be asked; once set, the device is left alone
         self.register_load_state_dict_post_hook(_follow_the_buffer)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -152,6 +154,8 @@ class ActNorm(Transform):
     @property
     def waits(self) -> bool:
         """Whether the next batch is the one that sets scale and shift."""
+        if self.training and self._blank and has_values(self.initialized):
+            self._blank = not bool(self.initialized)  # it may have been copied in, as averages of weights do
         return self.training and self._blank
 
     def see(self, x: Tensor) -> None:
@@ -161,6 +165,11 @@ class ActNorm(Transform):
         if not has_values(x):
             raise RuntimeError("ActNorm expects its first batch outside of torch.func and torch.compile: run one there")
         mean, variance = _moments_of_all(x.detach(), [d for d in range(-x.dim(), 0) if d != -self.event_ndim])
+        if not bool((mean + variance).isfinite().all()):
+            raise ValueError(
+                f"ActNorm expects a first batch of finite numbers and at least one point, found shape {tuple(x.shape)} "
+                f"with {int((~x.isfinite()).sum())} NaN or infinite numbers"
+            )
         with torch.no_grad():
             rounding = 10 * torch.finfo(x.dtype).eps * mean.abs()  # what a constant feature seems to vary by
             log_scale = -0.5 * (variance + self.eps).log()
@@ -170,8 +179,10 @@ class ActNorm(Transform):
         self._blank = False
 
     def check(self, x: Tensor) -> None:
-        """Raise ValueError unless ``x`` has the features of this transform."""
+        """Raise ValueError unless ``x`` has the features of this transform and a floating dtype."""
         features = len(self.shift)
+        if not x.is_floating_point():
+            raise ValueError(f"ActNorm expects floating-point numbers, found {x.dtype}")
         if x.dim() < self.event_ndim or x.shape[-self.event_ndim] != features:
             expected = f"(*batch, {features})" if self.event_ndim == 1 else f"(*batch, {features}, H, W)"
             raise ValueError(f"ActNorm expects an input of shape {expected}, found {tuple(x.shape)}")

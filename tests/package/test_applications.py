@@ -64,12 +64,16 @@ def test_what_cannot_be_walked_is_refused(images):
         interpolate(flow, start, end, steps=1)
     with pytest.raises(ValueError, match=r"equal shape, found 3 steps, \(5, 1, 8, 8\) and \(4, 1, 8, 8\)"):
         interpolate(flow, start, end[:4], steps=3)
-    with pytest.raises(ValueError, match="found 5 and 0"):
+    with pytest.raises(ValueError, match=r"neither empty, found \(5, 1, 8, 8\) and \(0, 1, 8, 8\)"):
         attribute_direction(flow, start, end[:0])
-    with pytest.raises(ValueError, match=r"direction of shape \(1, 8, 8\), found \(5, 1, 8, 8\)"):
+    with pytest.raises(ValueError, match=r"batches of shape \(N, 1, 8, 8\), .* found \(1, 8, 8\) and \(1, 8, 8\)"):
+        attribute_direction(flow, start[0], end[0])
+    with pytest.raises(ValueError, match=r"at least one amount, .* 0 amounts"):
+        move_along(flow, start, start[0], [])
+    with pytest.raises(ValueError, match=r"direction of shape \(1, 8, 8\) and .* found \(5, 1, 8, 8\)"):
         move_along(flow, start, end, [1.0])
-    with pytest.raises(ValueError, match="temperature above 0, found 0"):
-        flow.sample(3, temperature=0)
+    with pytest.raises(ValueError, match="temperature of 0 or more, found -1"):
+        flow.sample(3, temperature=-1)
 
 
 def test_temperature_multiplies_the_noise_and_nothing_else(images):
@@ -78,6 +82,7 @@ def test_temperature_multiplies_the_noise_and_nothing_else(images):
     noise = flow.base.rsample((4,))
     torch.manual_seed(3)
     torch.testing.assert_close(flow.sample(4, temperature=0.7), flow.decode(0.7 * noise), rtol=0, atol=0)
+    torch.testing.assert_close(flow.sample(4, temperature=0), flow.decode(0 * noise), rtol=0, atol=0)
 
 
 def test_temperature_keeps_what_the_flow_learned_of_the_mean_and_shrinks_the_spread():

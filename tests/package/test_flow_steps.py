@@ -153,8 +153,10 @@ def test_inputs_are_not_written_to_and_a_graph_can_be_kept():
 
 
 def test_it_refuses_what_is_no_step_and_images_of_other_channels():
-    with pytest.raises(TypeError, match="FlowSteps expects FlowSteps, found Conv1x1"):
+    with pytest.raises(TypeError, match=r"FlowSteps expects steps \(FlowStep\), found Conv1x1"):
         FlowSteps(flow_step(Conv1x1(4)), Conv1x1(4))
+    with pytest.raises(ValueError, match="at least one step"):
+        FlowSteps([])
     for way in (flow_steps().forward, flow_steps().inverse):
         with pytest.raises(ValueError, match=r"shape \(\*batch, 4, H, W\), found \(2, 3, 2, 2\)"):
             way(torch.zeros(2, 3, 2, 2))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from constructors import flow_step
 from torch import distributed, multiprocessing
+from torch.optim.swa_utils import AveragedModel
 
 from course_flows import Compose
 from course_flows.conv_nets import ConvNet
@@ -73,6 +74,36 @@ def test_a_flow_that_was_saved_before_its_first_batch_still_waits_for_it():
     used.load_state_dict(fresh.state_dict())
     z, _ = used(torch.randn(50, 3) * 9)
     torch.testing.assert_close(z.std(0, correction=0), torch.ones(3), atol=1e-4, rtol=0)
+
+
+def test_a_state_that_was_copied_into_the_buffers_counts_as_set():
+    """As `torch.optim.swa_utils` does, which loads nothing: the average must not be set again by its first batch."""
+    flow = build("glow-digits", (1, 8, 8), **SMALL)
+    average = AveragedModel(flow, use_buffers=True)
+    x = torch.rand(8, 1, 8, 8)
+    flow.log_prob(x)
+    average.update_parameters(flow)
+    state = copy.deepcopy(average.module.state_dict())
+    average.module.log_prob(x**3)
+    assert all(torch.equal(state[name], value) for name, value in average.module.state_dict().items())
+
+
+@pytest.mark.parametrize("bad", [torch.rand(0, 3), torch.tensor([[1.0, 2.0, math.nan]]), torch.full((2, 3), math.inf)])
+def test_a_first_batch_without_numbers_is_refused_and_the_next_one_sets_the_layer(bad):
+    norm = ActNorm(3)
+    with pytest.raises(ValueError, match="expects a first batch of finite numbers and at least one point, found shape"):
+        norm(bad)
+    z, _ = norm(3 + 2 * torch.randn(200, 3))
+    torch.testing.assert_close(z.std(0, correction=0), torch.ones(3), atol=1e-4, rtol=0)
+    with pytest.raises(ValueError, match=r"floating-point numbers, found torch.int64"):
+        norm(torch.ones(2, 3, dtype=torch.int64))
+
+
+def test_a_step_refuses_a_norm_of_vectors_and_one_of_other_channels():
+    coupling = AffineCoupling(channel_mask(4), ConvNet(2, 4, 4))
+    for norm in (ActNorm(4), ActNorm(5, event_ndim=3)):
+        with pytest.raises(ValueError, match=r"ActNorm of images .* with the 4 channels of its mixing, found"):
+            FlowStep(norm, Conv1x1(4), coupling)
 
 
 def test_features_that_do_not_vary_keep_their_scale():
@@ -259,6 +290,11 @@ def test_wrong_options_are_refused():
     for shape, options in (((1, 6, 8), {"levels": 2}), ((1, 8), {}), ((1, 8, 8), {"levels": 0})):
         with pytest.raises(ValueError, match="divisible by"):
             build("glow", shape, **options)
+    for options in ({"steps": -1}, {"channels": 0}, {"classes": -1}):
+        with pytest.raises(ValueError, match="glow expects at least 1 step and 1 channel"):
+            build("glow", (1, 8, 8), **options)
+    with pytest.raises(ValueError, match="additive ones have none"):
+        build("glow", (1, 8, 8), scale="sigmoid", affine=False)
     for options in ({"mixing": "rotate"}, {"scale": "exp"}):
         with pytest.raises(ValueError, match="glow expects a mixing of"):
             build("glow", (1, 8, 8), **options)
