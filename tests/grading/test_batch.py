@@ -141,6 +141,11 @@ def wait_for(condition: Any, seconds: float = 90) -> None:
         time.sleep(0.05)
 
 
+def heed_interrupts() -> None:
+    """Undo what a shell does to commands in the background, this test run perhaps among them: they ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(
     "number", [signal.SIGKILL, signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
 )
@@ -150,7 +155,8 @@ def test_a_stopped_batch_goes_on(
     for attempt in range(5):  # on a busy machine the class can be done before the signal is sent
         out = tmp_path / str(attempt)
         line = command("grade", handed_in, *options(mini, out, "--jobs", 1))
-        with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        with subprocess.Popen(line, preexec_fn=heed_interrupts, **pipes) as process:
             wait_for(lambda: list(out.glob("submissions/*/report.json")))  # noqa: B023  (called in this round alone)
             workers = children(process.pid)
             process.send_signal(number)
