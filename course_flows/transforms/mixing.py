@@ -31,7 +31,7 @@ class ChannelPermutation(Transform):
 
     @classmethod
     def reversal(cls, channels: int) -> ChannelPermutation:
-        """Reverse the order, as Real NVP does between couplings in Glow's comparison."""
+        """Reverse the order of the channels: the mixing called *reverse* in Glow's figure 3."""
         return cls(range(channels - 1, -1, -1))
 
     @classmethod
@@ -53,7 +53,8 @@ class Conv1x1(Transform):
 
     .. math:: z_{hw} = W x_{hw}, \qquad \log|\det J| = H W \log|\det W|
 
-    It generalizes a permutation of the channels and starts at a random rotation, whose log-determinant is 0.
+    It generalizes a permutation of the channels and starts at a random orthogonal matrix, whose log-determinant is
+    0. (The kind qr draws its matrix in another way, and its determinant starts with the other sign.)
 
     ======== ============================ ============== ==========================
     kind     :math:`W`                    log-determinant inverse
@@ -69,7 +70,7 @@ class Conv1x1(Transform):
     Arguments:
         channels: c.
         kind: ``plain``, ``lu`` or ``qr``.
-        seed: of the rotation.
+        seed: of the orthogonal matrix.
 
     Source: D. P. Kingma and P. Dhariwal, *Glow* (2018), section 3.2; E. Hoogeboom, R. van den Berg and M. Welling,
     *Emerging convolutions for generative normalizing flows* (2019), for QR.
