@@ -88,7 +88,7 @@ PRESETS: dict[str, Preset] = {
         data="cifar10",
         options={"levels": 3, "steps": 32, "channels": 512, "scale": "sigmoid"},
         training={"epochs": 1800, "batch_size": 512, "lr": 1e-3, "warmup": 980},
-        source="Glow (Kingma and Dhariwal, 2018), L = 3, K = 32, 512 channels; published code: 64 images on each of 8 GPUs",
+        source="Glow (Kingma and Dhariwal, 2018): L = 3, K = 32, 512 channels; batches of the published code, 8 GPUs",
         published=(("test_bits_per_dim", 3.35, "Kingma and Dhariwal (2018), table 2"),),
     ),
     "glow-mnist": Preset(
