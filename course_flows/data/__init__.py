@@ -3,6 +3,16 @@
 from course_flows.data import toy
 from course_flows.data.images import ImageData, load_images
 from course_flows.data.source import DataError
+from course_flows.data.splits import TabularSplit, split_table
 from course_flows.data.tabular import TabularData, load_tabular
 
-__all__ = ["DataError", "ImageData", "TabularData", "load_images", "load_tabular", "toy"]
+__all__ = [
+    "DataError",
+    "ImageData",
+    "TabularData",
+    "TabularSplit",
+    "load_images",
+    "load_tabular",
+    "split_table",
+    "toy",
+]
