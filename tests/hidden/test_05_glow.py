@@ -56,6 +56,13 @@ class Given(torch.nn.Module):
     def count(self):
         return self.calls
 
+class Same(torch.nn.Module):
+    "returns the very tensor that it is given"
+    def forward(self, x):
+        return x, x.new_zeros(x.shape[:-3])
+
+    inverse = forward
+
 class Step(Given):
     "v = W x + b, then v + bend sqrt(1 + v^2); with fold, every other column is first made a channel"
     def __init__(self, parts, bend, fold):
@@ -138,6 +145,9 @@ class Costs(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 class Bench:
+    def same(self):
+        return Same()
+
     def step(self, parts, bend=0.6, fold=False):
         return Step(parts, bend, fold)
 
@@ -151,11 +161,30 @@ class Bench:
         return (Coder if coder else Levels)(steps, priors, shapes)
 
     def leaves_alone(self, target, *args):
+        torch.set_default_dtype(torch.float32)
         flat = [part for value in args for part in (value if isinstance(value, (list, tuple)) else [value])]
+        modules = [value for value in flat if isinstance(value, torch.nn.Module)]
         tensors = [value for value in flat if isinstance(value, torch.Tensor)]
+        tensors += [part for module in modules for part in module.parameters()]
         before = [(value.clone(), value.requires_grad) for value in tensors]
+        settings = [torch.get_default_dtype(), *(module.training for module in modules)]
         callable_of(target)(*args)
-        return all(torch.equal(new, old) and new.requires_grad == flag for new, (old, flag) in zip(tensors, before))
+        same = all(torch.equal(new, old) and new.requires_grad == flag for new, (old, flag) in zip(tensors, before))
+        return same and settings == [torch.get_default_dtype(), *(module.training for module in modules)]
+
+    def draws_nothing(self, target, *args):
+        torch.rand(1)  # no seed has the state after it
+        before = torch.get_rng_state()
+        callable_of(target)(*args)
+        return torch.equal(before, torch.get_rng_state())
+
+    def twice(self, target, *args):
+        first = callable_of(target)(*args)
+        return first, callable_of(target)(*args)
+
+    def log_det_tied(self, module, x):
+        z, log_det = module.forward(x)
+        return log_det.sum() + 0 * z.sum()
 
     def refuses(self, target, *args):
         try:
@@ -229,10 +258,17 @@ def assert_pair(found, expected, tolerance, words=""):
 
 
 def assert_left_alone(student, *calls):
-    """Require calls, each a list of a target and its arguments, to leave the tensors they are given as they are."""
+    """Require calls, each a list of a target and its arguments, to leave what they are given as it is."""
     for target, *args in calls:
         kept = bench_of(student).leaves_alone(target, *args, returns=boolean())
-        assert kept, "a tensor that was handed in was changed"
+        assert kept, "a tensor or a module that was handed in, or torch's default dtype, was changed"
+
+
+def assert_draws_nothing(student, *calls):
+    """Require calls, each a list of a target and its arguments, to leave torch's random numbers as they are."""
+    for target, *args in calls:
+        kept = bench_of(student).draws_nothing(target, *args, returns=boolean())
+        assert kept, f"{target} sets a seed or draws random numbers"
 
 
 def assert_refused(student, cases):
@@ -242,13 +278,13 @@ def assert_refused(student, cases):
     assert not accepted, f"no ValueError was raised for {', '.join(accepted)}"
 
 
-def assert_gradients(student, flow, x, right, values):
+def assert_gradients(student, flow, x, right, values, methods=("forward", "inverse"), outputs=(0, 1)):
     """Require the gradients of both values of both directions, for the image and for every parameter.
 
     ``right(method, points)`` returns what the direction should give, of leaves by name in ``values``.
     """
-    for method in ("forward", "inverse"):
-        for output in (0, 1):
+    for method in methods:
+        for output in outputs:
             points = x.clone().requires_grad_()
             total = right(method, points)[output].sum()
             wanted = torch.autograd.grad(total, [*values.values(), points], allow_unused=True)
@@ -378,11 +414,13 @@ def test_norm_parameters(student, rng):
 
 @NORM("Channels may come in any units, and one that is constant at first keeps its scale and comes out with its mean.")
 def test_norm_units(student, rng):
-    for dtype, tolerance, unit in ((F64, 1e-8, 1e-6), (F64, 1e-8, 1e6), (F32, 1e-3, 1e-6), (F32, 1e-3, 1e6)):
-        (mean, std), x = targets(3, rng, dtype), unit * photos((4,), 3, rng, dtype)
+    units = [(F64, 1e-8, unit, randn(3, 1, 1, rng=rng)) for unit in (1e-7, 1e7)]
+    units += [(F32, 1e-3, unit, randn(3, 1, 1, rng=rng)) for unit in (1e-7, 1e7)]
+    for dtype, tolerance, unit, place in (*units, (F64, 1e-6, 1.0, 1e6), (F32, 1e-2, 1.0, 1e3)):
+        (mean, std), x = targets(3, rng, dtype), (unit * (place + randn(4, 3, 3, 4, rng=rng))).to(dtype)
         z = both(student.TargetNorm(mean, std, returns=handle()), x)[0]
         for found, expected in zip(moments(z), (mean, std)):
-            assert_close(found, expected, tolerance, what="a moment of a channel in small or large units")
+            assert_close(found, expected, tolerance, what="a moment of a channel in other units, or far from 0,")
     for dtype, tolerance in ((F64, 1e-8), (F32, 1e-3)):
         for value in (0.0, 0.1, -1 / 3, 12.3):
             (mean, std), x = targets(3, rng, dtype), photos((7,), 3, rng, dtype)
@@ -416,9 +454,16 @@ def test_norm_gradients(student, rng):
     found = student.input_gradient(flow.bound("forward"), x, output=0, returns=tensor(*x.shape))
     expected = s.detach().exp()[:, None, None].expand(x.shape)
     assert_close(found, expected, 1e-7, relative=1e-7, what="the gradient of the image in the first call")
+    tied = bench_of(student).bound("log_det_tied")
+    waiting = student.TargetNorm(mean, std, returns=handle())
+    found = student.input_gradient(tied, waiting, x, wrt=1, returns=tensor(*x.shape))
+    what = "the gradient of the log-determinant for the image in the first call"
+    assert_close(found, torch.zeros_like(x), 1e-10, what=what)
     student.set_parameters(flow, {"bias": b.detach(), "log_scale": s.detach()})
     values = {"bias": b, "log_scale": s}
-    assert_gradients(student, flow, x, lambda method, at: right_norm(b, s, method, at), values)
+    for training in (True, False):
+        mode(flow, training)
+        assert_gradients(student, flow, x, lambda method, at: right_norm(b, s, method, at), values)
 
 
 @NORM("The state knows m, d, and whether the first batch has been: a loaded module goes on as the loaded one.")
@@ -546,6 +591,13 @@ def test_conv_start(student, rng):
         again = back(conv, right[0])
         assert_close(again[0], x, 1e-7, what="the inverse of W x")
         assert_close(again[1], -right[1], 1e-7, what="the log-determinant of inverse")
+    for exponents in ([-12, 0, 12], [-9, -9], [-150] * 4, [150] * 4):
+        C = len(exponents)
+        matrix = torch.diag(10.0 ** torch.tensor(exponents, dtype=F64))[torch.randperm(C, generator=rng)]
+        if len(set(exponents)) == 1:
+            matrix = matrix @ torch.linalg.qr(randn(C, C, rng=rng)).Q
+        found, scale = weight_of(convolution(student, matrix), C), matrix.abs().amax(dim=1, keepdim=True)
+        assert_close(found / scale, matrix / scale, 1e-8, what="a row of the first W, in units of its largest entry,")
 
 
 @CONV("Every pixel is multiplied with the present W, and inverse undoes that; log|det W| counts H times W times.")
@@ -593,6 +645,20 @@ def test_conv_extremes(student, rng):
             for method, sign in ((conv.forward, 1), (conv.inverse, -1)):
                 found, expected = method(x, returns=spec)[1], (sign * 6 * s.sum()).expand(2)
                 assert_close(found, expected, 0.0, relative=1e-5, what="the log-determinant")
+
+
+@CONV("The present numbers count in either mode, be exp(log_diagonal) ever so small or large.")
+def test_conv_sizes(student, rng):
+    conv = convolution(student, some_matrix(3, rng))
+    zeros = {name: torch.zeros_like(value) for name, value in student.parameters(conv).items()}
+    for training in (True, False):
+        mode(conv, training)
+        for size in (1.0, 30.0, 300.0):
+            s, x = size * randn(3, rng=rng).clamp(-2, 2), randn(2, 3, 2, 2, rng=rng)
+            student.set_parameters(conv, {**zeros, "log_diagonal": s})
+            found = weight_of(conv, 3).abs().amax(dim=1).log()
+            assert_close(found, s, 1e-8, what="the logarithm of the one number in a row of W, against s,")
+            assert_close(back(conv, both(conv, x)[0])[0], x, 1e-8, what="inverse(forward(x))")
 
 
 @CONV("Once it is built, the convolution factorizes no matrix and computes no inverse and no determinant.")
@@ -764,6 +830,18 @@ def trained_step(student, parts, jumps=False):
     return step, given
 
 
+def step_of_nothing(student, numbers, rng):
+    """A new step of 4 channels whose norm and mixing return the tensor they are given; then the numbers are set."""
+    bench, dtype = bench_of(student), next(iter(numbers.values())).dtype
+    given = {"weight": randn(4, 2, 3, 3, rng=rng, dtype=dtype), "bias": randn(4, 1, 1, rng=rng, dtype=dtype)}
+    same, body = [bench.same(returns=handle()) for _ in range(2)], bench.body(given, returns=handle())
+    step = student.GlowStep(*same, body, 4, 4, returns=handle())
+    if dtype == F64:
+        step.double(returns=handle())
+    student.set_parameters(step, {**student.parameters(step), **numbers})
+    return step
+
+
 @STEP("A new step is mixing after norm: last is 0, hence the coupling is the identity; body stays as it comes.")
 def test_step_start(student, rng):
     for C in (2, 3, 5):
@@ -793,7 +871,7 @@ def test_step_forward(student, rng):
             assert_close(found, expected[1], 1e-7, relative=1e-7, what="the log-determinant of forward")
 
 
-@STEP("inverse undoes the coupling first and norm last, and returns the log-determinant of its own map.")
+@STEP("inverse undoes the coupling first and norm last; the log-determinant is that of its own map, with all parts.")
 def test_step_inverse(student, rng):
     for C, H, W in ((2, 2, 3), (3, 1, 1), (4, 3, 3), (7, 2, 2)):
         parts, z = some_parts(C, rng), randn(5, C, H, W, rng=rng)
@@ -803,16 +881,6 @@ def test_step_inverse(student, rng):
         found = shuffled(one_of(step.inverse, 1), z, rng)
         assert_close(found, expected[1], 1e-7, relative=1e-7, what="the log-determinant of inverse")
         assert_close(back(step, both(step, z)[0])[0], z, 1e-8, relative=1e-8, what="inverse(forward(x))")
-
-
-@STEP("The log-determinants of the three parts add up to that of the map, in both directions.")
-def test_step_log_det(student, rng):
-    for C in (2, 3):
-        parts, x = some_parts(C, rng), randn(3, C, 2, 2, rng=rng)
-        step, _ = trained_step(student, parts)
-        for method in (step.forward, step.inverse):
-            expected = finite_difference_log_det(one_of(method), x, rng)
-            assert_close(one_of(method, 1)(x), expected, 1e-5, what="a log-determinant, by differences,")
 
 
 @STEP("norm, mixing and body are called once in each direction, and body reads exactly the same numbers: it may jump.")
@@ -850,37 +918,54 @@ def test_step_extremes(student, rng):
             step, _ = trained_step(student, parts)
             found, expected = both(step, x)[1], parts.run("forward", x)[1]
             assert_close(found, expected, 1e-3, relative=1e-5, what="the log-determinant of forward")
-            if r > 0:
-                found, expected = back(step, x)[1], parts.run("inverse", x)[1]
-                assert_close(found, expected, 1e-3, relative=1e-4, what="the log-determinant of inverse")
+            step = step_of_nothing(student, {"last.bias": parts.numbers["last.bias"]}, rng)
+            found = step.inverse(x, returns=(tensor(*x.shape, dtype=dtype, finite=False), tensor(3, dtype=dtype)))[1]
+            log_scale = torch.nn.functional.logsigmoid(torch.tensor(r + 2, dtype=dtype)) - LOG_SIGMOID_2
+            assert_close(found, -8 * log_scale.expand(3), 1e-3, relative=1e-5, what="the log-determinant of inverse")
+    for r in (-40.0, -25.0):
+        parts, z = some_parts(4, rng, size=0.1), randn(2, 4, 2, 2, rng=rng)
+        parts.numbers["last.bias"][:2], parts.norm_bend = r, 0.0
+        found, expected = back(trained_step(student, parts)[0], z), parts.run("inverse", z)
+        unit = expected[0].abs().max()
+        assert_close(found[0] / unit, expected[0] / unit, 1e-8, what="x where r is far below 0, in large units,")
+        assert_close(found[1], expected[1], 1e-6, what="the log-determinant of inverse")
 
 
-@STEP("Any number of batch dimensions, also none, and float32 in, float32 out.")
+@STEP("Any number of batch dimensions, also none, in either mode, and float32 in, float32 out.")
 def test_step_batches(student, rng):
     for dtype, tolerance in ((F64, 1e-8), (F32, 1e-3)):
         parts = some_parts(3, rng, dtype)
         step, _ = trained_step(student, parts)
         for batch in BATCHES:
             x = randn(*batch, 3, 2, 3, rng=rng, dtype=dtype)
+            mode(step, len(batch) != 1)
             assert_pair(both(step, x), parts.run("forward", x), tolerance)
             assert_pair(back(step, x), parts.run("inverse", x), tolerance)
 
 
 @STEP("Gradients reach the images and every parameter through both values of both directions.")
 def test_step_gradients(student, rng):
-    for size in (0.3, 0.0):
+    for size, training in ((0.3, True), (0.0, True), (0.3, False)):
         parts, x = some_parts(3, rng, size=size), randn(2, 3, 2, 2, rng=rng)
-        step, _ = trained_step(student, parts)
+        step = mode(trained_step(student, parts)[0], training)
         for value in parts.numbers.values():
             value.requires_grad_()
         assert_gradients(student, step, x, parts.run, parts.numbers)
+    for r in (-1000.0, 1000.0):  # where sigmoid(r + 2) is 0 or 1 in a float
+        parts, x = some_parts(4, rng, size=0.1), randn(2, 4, 2, 2, rng=rng)
+        parts.numbers["last.bias"][:2] = r
+        step, _ = trained_step(student, parts)
+        for value in parts.numbers.values():
+            value.requires_grad_()
+        assert_gradients(student, step, x, parts.run, parts.numbers, ("forward",), (1,))
 
 
 @STEP("The images that are handed in stay as they are.")
 def test_step_leaves_tensors_alone(student, rng):
-    step, _ = trained_step(student, some_parts(4, rng))
     x = randn(2, 4, 2, 2, rng=rng)
-    assert_left_alone(student, *((step.bound(name), x) for name in ("forward", "inverse")))
+    numbers = {"last.weight": randn(4, 4, 3, 3, rng=rng), "last.bias": randn(4, rng=rng)}
+    for step in (trained_step(student, some_parts(4, rng))[0], step_of_nothing(student, numbers, rng)):
+        assert_left_alone(student, *((step.bound(name), x) for name in ("forward", "inverse")))
 
 
 # -------------------------------------------------------------------------------- 4: a temperature for every level
@@ -1051,16 +1136,27 @@ def test_temperature_noise(student, rng):
     world = some_world((3, 1, 2), (False, False), rng)
     flow = flow_of(student, world)
     T = some_temperatures(world, rng)
-    first, second = (
-        torch.cat([(z / t).flatten(1) for z, t in zip(drawn(student, world, flow, 2000, T)[1], T)], dim=1)
-        for _ in range(2)
-    )
+    first = torch.cat([(z / t).flatten(1) for z, t in zip(drawn(student, world, flow, 2000, T)[1], T)], dim=1)
     words = "the latents, divided by their temperatures,"
     same_distribution(first, randn(*first.shape, rng=rng), rng, what=words)
     same_distribution(first.flatten(), randn(first.numel(), rng=rng), rng, what=words)
     correlation = torch.corrcoef(first.T) - torch.eye(first.shape[1])
     assert correlation.abs().max() < 0.15, "the numbers of an image depend on each other"
-    assert not torch.isclose(first, second).all(dim=1).any(), "a second call draws the same images"
+    spec = tensor(50, *world.event)
+    pair_of_calls = bench_of(student).twice("tempered_sample", flow, 50, T, returns=(spec, spec))
+    z = torch.cat([vectors(world, x) for x in pair_of_calls])
+    assert torch.cdist(z, z).fill_diagonal_(9.0).min() > 1e-4, "an image comes again, in one call or the next one"
+    assert torch.cdist(z, -z).min() > 1e-4, "the latents of an image are those of another one with the other sign"
+
+
+@HEAT("The images are independent of each other: nothing holds the mean of one call fixed.")
+def test_temperature_free_mean(student, rng):
+    world = some_world((2, 1, 1), (False, False), rng)
+    flow = flow_of(student, world)
+    seeds = torch.randint(0, 2**31, (60,), generator=rng).tolist()
+    means = torch.stack([drawn(student, world, flow, 12, [1.0, 1.0], seed)[1][0].mean() for seed in seeds])
+    spread = float(means.std())
+    assert 0.12 < spread < 0.5, f"the mean of 12 latents has the deviation {spread:.2f}, where 12 ** -0.5 is right"
 
 
 @HEAT("Gradients of the log-density reach the images and every parameter of the flow.")
@@ -1096,15 +1192,13 @@ def test_temperature_refuses(student, rng):
         assert_refused(student, cases)
 
 
-@HEAT("The images that are handed in stay as they are.")
+@HEAT("The images and the flow that are handed in stay as they are, and the density leaves random numbers alone.")
 def test_temperature_leaves_tensors_alone(student, rng):
     world = some_world((3, 1, 2), (False, False), rng)
     flow, x = flow_of(student, world), randn(2, 3, 1, 2, rng=rng)
-    values = world.values()
-    drawn(student, world, flow, 3, (0.5, 2.0))
-    assert_left_alone(student, ("tempered_log_prob", flow, x, (0.5, 2.0)))
-    for name, found in student.parameters(flow).items():
-        assert_close(found, values[name], 0.0, what="a parameter of the flow, after sampling,")
+    in_density = ("tempered_log_prob", flow, x, (0.5, 2.0))
+    assert_left_alone(student, ("tempered_sample", flow, 3, (0.5, 2.0)), in_density)
+    assert_draws_nothing(student, in_density)
 
 
 # ---------------------------------------------------------------------------------- 5: paths that stay on the shell
@@ -1188,6 +1282,18 @@ def test_path(student, rng):
             assert_close(found[-1], x1, 1e-6, relative=1e-6, what="the last image of the path, against x1,")
 
 
+@PATH("The path is that of the formula for alike images, too: at any angle it goes round.")
+def test_path_of_alike_images(student, rng):
+    world = some_world((3, 2, 1), (False, False), rng)
+    flow, z, n = flow_of(student, world, True), randn(6, 6, rng=rng), randn(6, 6, rng=rng)
+    n = n - z * (n * z).sum(dim=1, keepdim=True) / z.square().sum(dim=1, keepdim=True)
+    n = n * (z.norm(dim=1) / n.norm(dim=1))[:, None]
+    for angle in (1e-3, 0.01, 0.03, 0.1, 0.3, 0.7, 2.5):
+        x0, x1 = images(world, z), images(world, 1.3 * (z * math.cos(angle) + n * math.sin(angle)))
+        found, expected = path_of(student, flow, x0, x1, 4), right_path(world, x0, x1, 4)
+        assert_close(found, expected, 1e-6, relative=1e-6, what=f"an image of a path with the angle {angle}")
+
+
 @PATH("Every pair of images has a path of its own, for any number of batch dimensions, also none, and any dtype.")
 def test_path_batches(student, rng):
     for dtype, tolerance in ((F64, 1e-6), (F32, 1e-2)):
@@ -1225,7 +1331,7 @@ def test_path_refuses(student, rng):
     assert_refused(student, cases)
 
 
-@PATH("Gradients reach the two images of a path.")
+@PATH("Gradients reach the two images of a path and the flow, also beside a pair of equal images.")
 def test_path_gradients(student, rng):
     for event, folds in (WORLDS[1], WORLDS[3]):
         world = some_world(event, folds, rng)
@@ -1239,6 +1345,23 @@ def test_path_gradients(student, rng):
                 bench_of(student).bound("weighed"), *args, wrt=3 + n, returns=tensor(*expected.shape)
             )
             assert_close(found, expected, 1e-5, relative=1e-5, what=f"the gradient of image x{n}")
+        values = world.values()
+        for value in values.values():
+            value.requires_grad_()
+        right = torch.autograd.grad(right_path(world, *ends, 4).sum(), list(values.values()))
+        gradients = student.gradients(flow, "call", "latent_path", *ends, 4)
+        for name, expected in zip(values, right):
+            assert gradients[name] is not None, f"no gradient reaches the parameter {name} of the flow"
+            assert_close(gradients[name], expected, 1e-5, relative=1e-5, what=f"the gradient of {name}")
+    world = some_world((3, 2, 1), (False, False), rng)
+    flow, (x0, x1) = flow_of(student, world, True), two_ends(world, (3,), rng)
+    factors = randn(4, *x0.shape, rng=rng)
+    x1[0], factors[:, 0] = x0[0], 0.0
+    points = x0.clone().requires_grad_()
+    (right,) = torch.autograd.grad((right_path(world, points[1:], x1[1:], 4) * factors[:, 1:]).sum(), points)
+    args, spec = [factors, "latent_path", flow, x0, x1, 4], tensor(*x0.shape, finite=False)
+    found = student.input_gradient(bench_of(student).bound("weighed"), *args, wrt=3, returns=spec)
+    assert_close(found[1:], right[1:], 1e-5, relative=1e-5, what="the gradient of an image beside a pair of equal ones")
 
 
 @PATH(
@@ -1299,11 +1422,13 @@ def test_direction_gradients(student, rng):
         assert_close(found, expected, 1e-6, relative=1e-6, what="a gradient of move_along")
 
 
-@PATH("The tensors that are handed in stay as they are.")
+@PATH("The tensors and the flow that are handed in stay as they are, and so do torch's random numbers.")
 def test_path_leaves_tensors_alone(student, rng):
     world = some_world((3, 1, 2), (False, False), rng)
     flow, (x0, x1) = flow_of(student, world, True), two_ends(world, (6,), rng)
     has, other = some_attribute(6, rng), some_attribute(6, rng)
-    way = [randn(*shape, rng=rng) for shape in latent_shapes(world)]
+    way = tuple(randn(*shape, rng=rng) for shape in latent_shapes(world))
     calls = [("latent_path", flow, x0, x1, 3), ("attribute_direction", flow, x0, has, other)]
-    assert_left_alone(student, *calls, ("move_along", flow, x0, way, randn(2, rng=rng)))
+    calls.append(("move_along", flow, x0, way, randn(2, rng=rng)))
+    assert_left_alone(student, *calls)
+    assert_draws_nothing(student, *calls)

@@ -1,5 +1,5 @@
 class TargetNorm(torch.nn.Module):
-    """Takes a channel for constant where its deviation is rounding; log-determinants by a sum over all entries."""
+    """Works on one flat batch of images; log-determinants by a sum over all entries."""
 
     def __init__(self, mean, std):
         super().__init__()
@@ -16,8 +16,8 @@ class TargetNorm(torch.nn.Module):
         flat = x.detach().reshape(-1, *x.shape[-3:])
         variance, center = torch.var_mean(flat, dim=(0, 2, 3), keepdim=True, correction=0)
         variance, center = variance[0], center[0]
-        rounding = 100 * torch.finfo(x.dtype).eps * center.abs()
-        s = torch.where(variance.sqrt() > rounding, self.spread.log() - 0.5 * variance.log(), 0)
+        varies = flat.amax(dim=(0, 2, 3), keepdim=True)[0] > flat.amin(dim=(0, 2, 3), keepdim=True)[0]
+        s = torch.where(varies, self.spread.log() - 0.5 * variance.log(), 0)
         with torch.no_grad():
             self.log_scale.copy_(s.flatten())
             self.bias.copy_((self.goal / s.exp() - center).flatten())
