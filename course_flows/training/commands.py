@@ -213,7 +213,7 @@ def evaluate(
     flow, config = flow_of(checkpoint)
     part = _part(config, split, data_dir)
     start = time.perf_counter()
-    found = score(flow.to(where, DTYPES[dtype]), part.to(where), samples, seed)
+    found = score(flow.to(where, DTYPES[dtype]), part.to(where), samples, seed, logits=True)
     metrics = found.named(split)
     result = {
         "split": split,

@@ -10,7 +10,7 @@ import pytest
 import torch
 from training_runs import DIGITS, MOONS, trainer_of
 
-from course_flows import bits_per_dim
+from course_flows import bits_per_dim, dequantize
 from course_flows.models import PRESETS, build
 from course_flows.training.config import TrainConfig, build_flow, make_config
 from course_flows.training.data_feed import Feed, Split, load_test, load_training
@@ -242,6 +242,27 @@ def test_scores_are_bits_per_dim(samples):
     assert found.nats_error == pytest.approx(expected.standard_error * 64 * math.log(2))
     difference = found.log_density - (found.nats + 64 * math.log(17))
     assert difference == pytest.approx(0, abs=1e-9) if samples == 1 else difference < 0
+
+
+@pytest.mark.parametrize("model", ["maf", "real-nvp"])
+def test_the_density_of_logits_is_that_of_a_flow_without_its_logit(model):
+    """One flattens the image first, the other does not. Logits with their slopes taken off by hand."""
+    options = {"maf": {"layers": 1, "hidden": (8,)}, "real-nvp": {"channels": 4, "blocks": 1, "scales": 1}}[model]
+    torch.manual_seed(0)
+    flow = build(model, (1, 8, 8), alpha=0.01, **options).double().eval()
+    test = load_test("digits")
+    found = score(flow, test, seed=4, logits=True).named("test")
+    torch.manual_seed(4)
+    bits_per_dim(flow, test.values, 17, batch_size=256)  # draws first
+    y = torch.cat([dequantize(part, 17, dtype=torch.float64) for part in test.values.split(256)])
+    inner = 0.01 + 0.98 * y
+    slopes = (0.98 / (inner * (1 - inner))).log().flatten(1).sum(1)
+    expected = flow.log_prob(y) - slopes
+    assert found["test_logit_density_nats"] == pytest.approx(expected.mean().item(), rel=1e-9)
+    assert found["test_logit_density_nats_standard_error"] == pytest.approx(expected.std().item() / 297**0.5, rel=1e-9)
+    assert "test_logit_density_nats" not in score(flow, test, seed=4).named("test")
+    nice = build("nice", (1, 8, 8), hidden=(8,)).double()  # has no logit
+    assert "test_logit_density_nats" not in score(nice, test, logits=True).named("test")
 
 
 def test_points_have_nats_and_no_bits():
