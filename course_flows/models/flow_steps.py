@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from course_flows.conv_nets import ConvNet
 from course_flows.models.fused_steps import Layout, can_be_fused, fused_steps, fused_steps_back, may_run_fused
-from course_flows.transforms.base import Compose, Transform, is_watched, sum_event
+from course_flows.transforms.base import Compose, Transform, sum_event
 from course_flows.transforms.coupling import Coupling
 from course_flows.transforms.factored import LULinear, lu_inverses, lu_weights
 from course_flows.transforms.mixing import Conv1x1, FlowStep, spread_over_pixels
@@ -92,7 +92,7 @@ class FlowSteps(Compose):
     def _run_together(self) -> bool:
         steps = list(self)
         fit = all(_fits(step) and len(step.norm.shift) == len(steps[0].norm.shift) for step in steps)
-        return fit and not any(is_watched(part) for part in self.transforms.modules())
+        return fit and not any(_is_watched(part) for part in self.transforms.modules())
 
     def _run_fused(self, x: Tensor, context: Tensor | None) -> bool:
         first = self._first_coupling()
@@ -130,6 +130,12 @@ def _fits(step: FlowStep) -> bool:
     partition = step.coupling.partition
     mixes_by_lu = isinstance(step.mixing, Conv1x1) and isinstance(step.mixing.linear, LULinear)
     return mixes_by_lu and partition.in_one_piece and not partition.in_place and partition.dim == -3
+
+
+def _is_watched(part: nn.Module) -> bool:
+    """Return whether somebody waits for the calls of `part`."""
+    own = vars(part)
+    return bool(own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or "forward" in own)
 
 
 def _couple(coupling: Coupling, law: Law, pixels: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor | None]:

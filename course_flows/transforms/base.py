@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Compose", "Inverse", "TorchTransform", "Transform", "has_values", "is_watched", "sum_event"]
+__all__ = ["Compose", "Inverse", "TorchTransform", "Transform", "has_values", "sum_event"]
 
 
 def has_values(x: Tensor) -> bool:
@@ -15,12 +15,6 @@ def has_values(x: Tensor) -> bool:
     if torch.compiler.is_compiling() or x.is_meta:
         return False
     return torch._C._functorch.maybe_current_level() is None
-
-
-def is_watched(module: nn.Module) -> bool:
-    """Return whether somebody waits for the calls of ``module`` itself: by a hook, or by a forward of its own."""
-    own = vars(module)
-    return bool(own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or "forward" in own)
 
 
 def sum_event(values: Tensor, event_ndim: int) -> Tensor:
