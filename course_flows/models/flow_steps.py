@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import linear
 
 from course_flows.conv_nets import ConvNet
 from course_flows.models.fused_steps import Layout, can_be_fused, fused_steps, fused_steps_back, may_run_fused
-from course_flows.transforms.base import Compose, Transform, sum_event
+from course_flows.transforms.base import Compose, Transform, is_watched, sum_event
 from course_flows.transforms.coupling import Coupling
 from course_flows.transforms.factored import LULinear, lu_inverses, lu_weights
 from course_flows.transforms.mixing import Conv1x1, FlowStep, spread_over_pixels
@@ -27,7 +27,8 @@ class FlowSteps(Compose):
     The factors of all K convolutions are multiplied as one batch and take the normalizations in; each convolution is
     then one product of matrices over all pixels, whose channels stay side by side in memory from the first step to the
     last. If in addition all couplings are affine, bounded by the same number and conditioned by a `ConvNet` without
-    context, autograd sees the stack as one operation, whose gradient is written by hand; second derivatives work.
+    context, a CPU runs the stack as one operation of autograd: networks are products of matrices as well, the gradient
+    is written by hand and computes each first hidden layer once more; second derivatives work.
 
     In every other case the steps run one by one: with another mixing or masks of pixels, for the batch that sets the
     normalizations, and with hooks on anything inside.
@@ -58,11 +59,12 @@ class FlowSteps(Compose):
         weights = lu_weights(self._linears())
         shifts = (weights @ shifts[..., None]).squeeze(-1)
         weights = weights * log_scales.exp()[:, None]
-        pixels, log_det = x.movedim(-3, -1).contiguous(), self._log_det(x, log_scales)
+        log_det = self._log_det(x, log_scales)
         if self._run_fused(x, context):
-            rows, nets = pixels.flatten(0, -2), self._nets()
-            rows, of_couplings = fused_steps(self._layout(pixels), rows, weights, shifts, nets)
-            return rows.view_as(pixels).movedim(-1, -3), log_det + of_couplings.view_as(log_det)
+            layout = self._layout(x)
+            planes, of_couplings = fused_steps(layout, layout.planes(x), weights, shifts, self._nets())
+            return layout.image(planes).reshape(x.shape), log_det + of_couplings.view_as(log_det)
+        pixels = x.movedim(-3, -1).contiguous()
         for step, weight, shift in zip(steps, weights.unbind(), shifts.unbind()):
             pixels = linear(pixels, weight, shift)
             pixels, log_slope = _couple(step.coupling, step.coupling.transform_part, pixels, context)
@@ -78,11 +80,12 @@ class FlowSteps(Compose):
         scales = (-log_scales).exp()
         weights = scales[..., None] * lu_inverses(self._linears())
         shifts = -scales * shifts
-        pixels, log_det = z.movedim(-3, -1).contiguous(), -self._log_det(z, log_scales)
+        log_det = -self._log_det(z, log_scales)
         if not torch.is_grad_enabled() and self._run_fused(z, context):
-            rows, nets = pixels.flatten(0, -2), self._nets()
-            rows, of_couplings = fused_steps_back(self._layout(pixels), rows, weights, shifts, nets)
-            return rows.view_as(pixels).movedim(-1, -3), log_det + of_couplings.view_as(log_det)
+            layout = self._layout(z)
+            planes, of_couplings = fused_steps_back(layout, layout.planes(z), weights, shifts, self._nets())
+            return layout.image(planes).reshape(z.shape), log_det + of_couplings.view_as(log_det)
+        pixels = z.movedim(-3, -1).contiguous()
         for step, weight, shift in reversed(list(zip(steps, weights.unbind(), shifts.unbind()))):
             pixels, log_slope = _couple(step.coupling, step.coupling.restore_part, pixels, context)
             pixels = linear(pixels, weight, shift)
@@ -92,15 +95,15 @@ class FlowSteps(Compose):
     def _run_together(self) -> bool:
         steps = list(self)
         fit = all(_fits(step) and len(step.norm.shift) == len(steps[0].norm.shift) for step in steps)
-        return fit and not any(_is_watched(part) for part in self.transforms.modules())
+        return fit and not is_watched(self.transforms)
 
     def _run_fused(self, x: Tensor, context: Tensor | None) -> bool:
         first = self._first_coupling()
         alike = all(can_be_fused(step.coupling, like=first) for step in self)
         return alike and context is None and may_run_fused(x) and not any(net.waits for net in self._nets())
 
-    def _layout(self, pixels: Tensor) -> Layout:
-        *batch, height, width, _ = pixels.shape
+    def _layout(self, x: Tensor) -> Layout:
+        *batch, _, height, width = x.shape
         first = self._first_coupling()
         limit: float = first.bound.limit  # type: ignore[assignment, union-attr]
         return Layout((math.prod(batch), height, width), first.partition.sizes[0], limit)
@@ -130,12 +133,6 @@ def _fits(step: FlowStep) -> bool:
     partition = step.coupling.partition
     mixes_by_lu = isinstance(step.mixing, Conv1x1) and isinstance(step.mixing.linear, LULinear)
     return mixes_by_lu and partition.in_one_piece and not partition.in_place and partition.dim == -3
-
-
-def _is_watched(part: nn.Module) -> bool:
-    """Return whether somebody waits for the calls of `part`."""
-    own = vars(part)
-    return bool(own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or "forward" in own)
 
 
 def _couple(coupling: Coupling, law: Law, pixels: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor | None]:

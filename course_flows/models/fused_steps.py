@@ -1,4 +1,8 @@
-"""Steps of Glow as one step of autograd: affine couplings with a `ConvNet`, whose gradient is written by hand."""
+"""Steps of Glow as one step of autograd: affine couplings with a `ConvNet`, whose gradient is written by hand.
+
+Images lie as planes, one row for each channel: the channels of a coupling are then whole blocks of memory, and every
+convolution is a product of two matrices.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.nn.functional import conv2d, linear, relu
+from torch.nn.functional import conv2d, relu
 
 from course_flows.conv_nets import ConvNet
+from course_flows.models.shifted_planes import neighbors, sum_of_neighbors
 from course_flows.transforms.base import has_values
 from course_flows.transforms.coupling import AffineCoupling, Coupling, Tanh
 
@@ -22,7 +27,7 @@ WEIGHTS = 6  # of a network: weight and bias of three convolutions
 
 @dataclass(frozen=True)
 class Layout:
-    """How rows, one for each pixel, make images, and how the couplings cut and bound.
+    """How planes, one row for each channel, make images, and how the couplings cut and bound.
 
     Attributes:
         images: ``(N, H, W)``.
@@ -34,17 +39,18 @@ class Layout:
     kept: int
     limit: float
 
-    def image(self, rows: Tensor) -> Tensor:
-        """See rows ``(N·H·W, C)`` as images ``(N, C, H, W)``."""
-        return rows.view(*self.images, rows.shape[1]).permute(0, 3, 1, 2)
+    def planes(self, image: Tensor) -> Tensor:
+        """Lay images ``(*batch, C, H, W)`` out as planes ``(C, N·H·W)``."""
+        channels = image.shape[-3]
+        return image.reshape(self.images[0], channels, *self.images[1:]).transpose(0, 1).flatten(1)
 
-    def rows(self, image: Tensor) -> Tensor:
-        """Undo `image`."""
-        return image.permute(0, 2, 3, 1).reshape(-1, image.shape[1])
+    def image(self, planes: Tensor) -> Tensor:
+        """See planes as images ``(N, C, H, W)``."""
+        return planes.view(len(planes), *self.images).transpose(0, 1)
 
-    def total(self, rows: Tensor) -> Tensor:
-        """Sum rows ``(N·H·W, C)`` over each image, ``(N)``."""
-        return rows.unflatten(0, self.images).sum((1, 2, 3))
+    def total(self, planes: Tensor) -> Tensor:
+        """Sum planes over each image, ``(N)``."""
+        return planes.sum(0).view(self.images).sum((1, 2))
 
 
 def can_be_fused(coupling: Coupling, like: Coupling) -> bool:
@@ -61,91 +67,162 @@ def can_be_fused(coupling: Coupling, like: Coupling) -> bool:
 
 
 def may_run_fused(x: Tensor) -> bool:
-    """Return whether nothing asks for another form: torch.func, torch.compile, forward-mode derivatives, autocast."""
-    return has_values(x) and forward_ad.unpack_dual(x).tangent is None and not torch.is_autocast_enabled(x.device.type)
+    """Return whether `x` is on a CPU and nothing asks for another form.
+
+    Those are torch.func, torch.compile, forward-mode derivatives and autocast. On a GPU the library's convolutions are
+    the better choice.
+    """
+    on_cpu = x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+    return on_cpu and has_values(x) and forward_ad.unpack_dual(x).tangent is None
 
 
 def fused_steps(
-    layout: Layout, rows: Tensor, matrices: Tensor, shifts: Tensor, nets: Sequence[ConvNet]
+    layout: Layout, planes: Tensor, matrices: Tensor, shifts: Tensor, nets: Sequence[ConvNet]
 ) -> tuple[Tensor, Tensor]:
-    """Run steps from data to latent; return the rows and the log-determinant of the couplings, ``(N)``.
+    """Run steps from data to latent; return the planes and the log-determinant of the couplings, ``(N)``.
 
     Arguments:
-        rows: ``(N·H·W, C)``.
+        planes: ``(C, N·H·W)``.
         matrices, shifts: of the convolutions, ``(K, C, C)`` and ``(K, C)``.
         nets: of the couplings, K of them.
     """
     weights = [weight for net in nets for weight in net.weights()]
     if torch.is_grad_enabled():
-        return _Fused.apply(layout, rows, matrices, shifts, *weights)
-    return _run(layout, rows, matrices, shifts, weights)
+        return _Fused.apply(layout, planes, matrices, shifts, *weights)
+    return _run(layout, planes, matrices, shifts, weights)
 
 
 def fused_steps_back(
-    layout: Layout, rows: Tensor, matrices: Tensor, shifts: Tensor, nets: Sequence[ConvNet]
+    layout: Layout, planes: Tensor, matrices: Tensor, shifts: Tensor, nets: Sequence[ConvNet]
 ) -> tuple[Tensor, Tensor]:
     """Run steps from latent to data, without gradients; the arguments are those of the inverse convolutions."""
-    rows, log_det, kept = rows.clone(), rows.new_zeros(layout.images[0]), layout.kept
+    planes = planes.clone()
+    slopes = torch.zeros_like(planes[layout.kept :])
+    weights = [net.weights() for net in nets]
+    room = _Room(layout, planes, weights[0])
+    second = room.hidden()
     for k in reversed(range(len(nets))):
-        moved = rows.narrow(1, kept, rows.shape[1] - kept)
-        out, _ = _net(
-            layout.image(rows.narrow(1, 0, kept).clone(memory_format=torch.contiguous_format)), nets[k].weights()
-        )
-        raw, shift = layout.rows(out).chunk(2, 1)
-        log_scale = (raw / -layout.limit).tanh_().mul_(layout.limit)
-        log_det += layout.total(log_scale)
-        torch.mul(moved - shift, log_scale.exp_(), out=moved)
-        rows = torch.addmm(shifts[k], rows, matrices[k].t())
-    return rows, log_det
+        kept, moved = planes[: layout.kept], planes[layout.kept :]
+        raw, shift = room.run(kept, weights[k], second).chunk(2)
+        slope = (raw * (-1 / layout.limit)).tanh_()
+        slopes += slope
+        moved.sub_(shift).mul_(slope.mul_(layout.limit).exp_())
+        planes = torch.addmm(shifts[k][:, None], matrices[k], planes)
+    return planes, layout.limit * layout.total(slopes)
 
 
-def _net(image: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Return what a network gives for an image, and its two hidden layers."""
-    first = conv2d(image, weights[0], weights[1], padding=1).relu_()
-    second = conv2d(first, weights[2], weights[3]).relu_()
-    return conv2d(second, weights[4], weights[5], padding=1), (first, second)
+class _Room:
+    """Memory in which the networks of all steps run, one after the other.
+
+    Arguments:
+        layout: of the planes.
+        planes: any, for dtype and number of pixels.
+        weights: of the first network.
+    """
+
+    def __init__(self, layout: Layout, planes: Tensor, weights: Sequence[Tensor]) -> None:
+        pixels, width = planes.shape[1], len(weights[0])
+        self.images = layout.images
+        self.around = planes.new_empty(9 * layout.kept + 1, pixels)  # what each pixel sees, and ones for the biases
+        self.first = planes.new_empty(width + 1, pixels)  # the first hidden layer, and again ones
+        self.around[-1] = self.first[-1] = 1
+        self.taps = planes.new_empty(9 * len(weights[4]), pixels)
+
+    def hidden(self, *steps: int) -> Tensor:
+        """Return room for the second hidden layer, of all steps where they are kept."""
+        return self.first.new_empty(*steps, len(self.first) - 1, self.first.shape[1])
+
+    def run(self, planes: Tensor, weights: Sequence[Tensor], second: Tensor) -> Tensor:
+        """Return what a network gives; its second hidden layer goes into `second`."""
+        _, _, w2, b2, w3, b3 = weights
+        self._run_first(planes, weights)
+        torch.mm(torch.cat([w2.flatten(1), b2[:, None]], 1), self.first, out=second).relu_()
+        torch.mm(_last(w3), second, out=self.taps)
+        return sum_of_neighbors(self._by_tap(), self.images).add_(b3[:, None])
+
+    def run_back(
+        self, g: Tensor, planes: Tensor, weights: Sequence[Tensor], second: Tensor, of_hidden: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return the gradients of the planes and of the weights; the first hidden layer is computed once more.
+
+        The gradients of the hidden layers go into `of_hidden`.
+        """
+        w1, _, w2, _, w3, _ = weights
+        self._run_first(planes, weights)
+        neighbors(g, self.images, self._by_tap(), flip=True)
+        of_w3 = torch.mm(second, self.taps.t()).t().view(len(w3), 3, 3, -1).permute(0, 3, 1, 2)
+        of_b3 = g.sum(1)
+        g = _through_relu(torch.mm(_last(w3).t(), self.taps, out=of_hidden[1]), second)
+        of_w2 = torch.mm(self.first, g.t()).t()
+        g = _through_relu(torch.mm(w2.flatten(1).t(), g, out=of_hidden[0]), self.first[:-1])
+        of_w1 = torch.mm(g, self.around.t())
+        of_kernel = of_w1[:, :-1].unflatten(1, (3, 3, -1)).permute(0, 3, 1, 2)
+        taps = torch.mm(_first(w1).t(), g, out=self.taps[: len(self.around) - 1]).view(9, len(planes), g.shape[1])
+        of_weights = [of_kernel, of_w1[:, -1], of_w2[:, :-1].unflatten(1, (-1, 1, 1)), of_w2[:, -1], of_w3, of_b3]
+        return sum_of_neighbors(taps, self.images, flip=True), of_weights
+
+    def _run_first(self, planes: Tensor, weights: Sequence[Tensor]) -> None:
+        w1, b1, *_ = weights
+        neighbors(planes, self.images, self.around[:-1].view(9, *planes.shape))
+        torch.mm(torch.cat([_first(w1), b1[:, None]], 1), self.around, out=self.first[:-1]).relu_()
+
+    def _by_tap(self) -> Tensor:
+        """See the taps of the last convolution, which lie together for each channel, ``(9, C, N·H·W)``."""
+        return self.taps.view(len(self.taps) // 9, 9, self.taps.shape[1]).transpose(0, 1)
+
+
+def _first(weight: Tensor) -> Tensor:
+    """See weights ``(out, in, 3, 3)`` as a matrix ``(out, 9 in)``."""
+    return weight.permute(0, 2, 3, 1).flatten(1)
+
+
+def _last(weight: Tensor) -> Tensor:
+    """See weights ``(out, in, 3, 3)`` as a matrix ``(out 9, in)``."""
+    return weight.permute(0, 2, 3, 1).flatten(0, 2)
 
 
 def _run(
     layout: Layout,
-    rows: Tensor,
+    planes: Tensor,
     matrices: Tensor,
     shifts: Tensor,
     weights: Sequence[Tensor],
     saved: list[Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    log_det, kept = rows.new_zeros(layout.images[0]), layout.kept
+    slopes = torch.zeros_like(planes[layout.kept :])
+    room = _Room(layout, planes, weights)
+    hidden = room.hidden(1 if saved is None else len(matrices))
     for k, (matrix, bias) in enumerate(zip(matrices.unbind(), shifts.unbind())):
-        before, rows = rows, torch.addmm(bias, rows, matrix.t())
-        moved = rows.narrow(1, kept, rows.shape[1] - kept)
-        image = layout.image(rows.narrow(1, 0, kept).clone(memory_format=torch.contiguous_format))
-        out, hidden = _net(image, weights[WEIGHTS * k : WEIGHTS * (k + 1)])
-        raw, shift = layout.rows(out).chunk(2, 1)
-        slope = (raw / layout.limit).tanh_()
-        log_scale = slope * layout.limit
-        log_det += layout.total(log_scale)
-        scale = log_scale.exp_()
+        planes = torch.addmm(bias[:, None], matrix, planes)
+        kept, moved = planes[: layout.kept], planes[layout.kept :]
+        out = room.run(kept, weights[WEIGHTS * k : WEIGHTS * (k + 1)], hidden[0 if saved is None else k])
+        raw, shift = out.chunk(2)
+        slope = (raw * (1 / layout.limit)).tanh_()
+        slopes += slope
+        scale = (slope * layout.limit).exp_()
         scaled = moved * scale
         torch.add(scaled, shift, out=moved)
         if saved is not None:
-            saved += [before, image, *hidden, slope, scale, scaled]
-    return rows, log_det
+            saved += [planes, slope, scale, scaled]
+    if saved is not None:
+        saved.append(hidden)
+    return planes, layout.limit * layout.total(slopes)
 
 
 def _run_plainly(
-    layout: Layout, rows: Tensor, matrices: Tensor, shifts: Tensor, *weights: Tensor
+    layout: Layout, planes: Tensor, matrices: Tensor, shifts: Tensor, *weights: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The same map without steps in place: what autograd differentiates where second derivatives are wanted."""
-    log_det = rows.new_zeros(layout.images[0])
+    log_det = planes.new_zeros(layout.images[0])
     for k, (matrix, bias) in enumerate(zip(matrices.unbind(), shifts.unbind())):
         w1, b1, w2, b2, w3, b3 = weights[WEIGHTS * k : WEIGHTS * (k + 1)]
-        kept, moved = linear(rows, matrix, bias).tensor_split([layout.kept], 1)
-        hidden = relu(conv2d(relu(conv2d(layout.image(kept.contiguous()), w1, b1, padding=1)), w2, b2))
-        raw, shift = layout.rows(conv2d(hidden, w3, b3, padding=1)).chunk(2, 1)
+        kept, moved = torch.addmm(bias[:, None], matrix, planes).tensor_split([layout.kept])
+        hidden = relu(conv2d(relu(conv2d(layout.image(kept), w1, b1, padding=1)), w2, b2))
+        raw, shift = layout.planes(conv2d(hidden, w3, b3, padding=1)).chunk(2)
         log_scale = layout.limit * torch.tanh(raw / layout.limit)
         log_det = log_det + layout.total(log_scale)
-        rows = torch.cat([kept, torch.addcmul(shift, moved, log_scale.exp())], 1)
-    return rows, log_det
+        planes = torch.cat([kept, torch.addcmul(shift, moved, log_scale.exp())])
+    return planes, log_det
 
 
 class _Fused(torch.autograd.Function):
@@ -153,14 +230,14 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, layout: Layout, rows: Tensor, matrices: Tensor, shifts: Tensor, *weights: Tensor
+        ctx: Any, layout: Layout, planes: Tensor, matrices: Tensor, shifts: Tensor, *weights: Tensor
     ) -> tuple[Tensor, Tensor]:
         saved: list[Tensor] = []
-        out = _run(layout, rows, matrices, shifts, weights, saved)
+        out, log_det = _run(layout, planes, matrices, shifts, weights, saved)
         ctx.layout = layout
         ctx.inputs = 3 + len(weights)
-        ctx.save_for_backward(rows, matrices, shifts, *weights, *saved)
-        return out
+        ctx.save_for_backward(planes, matrices, shifts, *weights, *saved)
+        return out, log_det
 
     @staticmethod
     def backward(ctx: Any, g: Tensor, of_log_det: Tensor) -> Any:
@@ -169,36 +246,27 @@ class _Fused(torch.autograd.Function):
         if torch.is_grad_enabled():  # second derivatives are wanted
             outputs = _run_plainly(layout, *inputs)
             return None, *torch.autograd.grad(outputs, inputs, (g, of_log_det), create_graph=True)
-        _, matrices, shifts, *weights = inputs
-        of_matrices, of_shifts = torch.empty_like(matrices), torch.empty_like(shifts)
-        of_weights: list[Tensor] = []
-        _, height, width = layout.images
-        of_row = of_log_det[:, None].expand(-1, height * width).reshape(-1, 1)
-        kept, per_step = layout.kept, len(saved) // len(matrices)
+        planes, matrices, _, *weights = inputs
+        of_matrices, of_shifts, of_weights = torch.empty_like(matrices), torch.empty_like(inputs[2]), list[Tensor]()
+        *saved, hidden = saved
+        room = _Room(layout, planes, weights)
+        of_hidden = room.hidden(2)
+        pixels = layout.images[1] * layout.images[2]
+        of_pixel = of_log_det[:, None].expand(-1, pixels).flatten()[None]
         for k in reversed(range(len(matrices))):
-            before, image, first, second, slope, scale, scaled = saved[per_step * k : per_step * (k + 1)]
-            w1, _, w2, _, w3, _ = weights[WEIGHTS * k : WEIGHTS * (k + 1)]
-            of_shift = g.narrow(1, kept, g.shape[1] - kept)
-            of_log_scale = torch.addcmul(of_row, of_shift, scaled)
+            after, slope, scale, scaled = saved[4 * k : 4 * (k + 1)]
+            before = saved[4 * (k - 1)] if k else planes
+            of_shift = g[layout.kept :]
+            of_log_scale = torch.addcmul(of_pixel, of_shift, scaled)
             of_raw = torch.addcmul(of_log_scale, of_log_scale, slope * slope, value=-1)  # c tanh(r/c): 1 - tanh^2
-            of_out = layout.image(torch.cat([of_raw, of_shift], 1))
-            h, of_w3, of_b3 = _conv_backward(of_out, second, w3)
-            h, of_w2, of_b2 = _conv_backward(_through_relu(h, second), first, w2)
-            h, of_w1, of_b1 = _conv_backward(_through_relu(h, first), image, w1)
-            of_weights[:0] = [of_w1, of_b1, of_w2, of_b2, of_w3, of_b3]
-            mixed = torch.cat([g.narrow(1, 0, kept) + layout.rows(h), of_shift * scale], 1)
-            torch.mm(mixed.t(), before, out=of_matrices[k])
-            torch.sum(mixed, 0, out=of_shifts[k])
-            g = torch.mm(mixed, matrices[k])
+            of_net, weights_of_net = torch.cat([of_raw, of_shift]), weights[WEIGHTS * k : WEIGHTS * (k + 1)]
+            through_net, of_step = room.run_back(of_net, after[: layout.kept], weights_of_net, hidden[k], of_hidden)
+            of_weights[:0] = of_step
+            mixed = torch.cat([through_net.add_(g[: layout.kept]), of_shift * scale])
+            torch.mm(mixed, before.t(), out=of_matrices[k])
+            torch.sum(mixed, 1, out=of_shifts[k])
+            g = torch.mm(matrices[k].t(), mixed)
         return None, g, of_matrices, of_shifts, *of_weights
-
-
-def _conv_backward(g: Tensor, image: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of the input, the weight and the bias of a convolution that keeps height and width."""
-    padding = [weight.shape[-1] // 2] * 2
-    return torch.ops.aten.convolution_backward(
-        g, image, weight, [len(weight)], [1, 1], padding, [1, 1], False, [0, 0], 1, [True, True, True]
-    )
 
 
 def _through_relu(g: Tensor, out: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -13,7 +14,7 @@ from course_flows.flow import Flow
 from course_flows.nets import MLP, ResidualConvNet
 from course_flows.transforms.base import Compose, Transform
 from course_flows.transforms.coupling import AffineCoupling, LearnedTanh
-from course_flows.transforms.images import MultiScale, Squeeze
+from course_flows.transforms.images import Flatten, MultiScale, Squeeze
 from course_flows.transforms.masks import channel_mask, checkerboard_mask, half_mask
 from course_flows.transforms.normalization import BatchNorm
 from course_flows.transforms.preprocessing import Logit
@@ -23,8 +24,11 @@ from course_flows.transforms.stack import CouplingStack
 __all__ = ["real_nvp"]
 
 
-def real_nvp(event_shape: int | Sequence[int], **options: Any) -> Flow:
+def real_nvp(event_shape: int | Sequence[int], *, flat: bool = False, **options: Any) -> Flow:
     """Build Real NVP for vectors (`event_shape` D: `real_nvp_vector`) or images (``(C, H, W)``: `real_nvp_image`).
+
+    With `flat`, images in [0, 1] are taken as vectors of their pixels; ``alpha`` is then that of the `Logit` before
+    the couplings (default 0.05), every other option goes to `real_nvp_vector`.
 
     Source: L. Dinh, J. Sohl-Dickstein and S. Bengio, *Density estimation using Real NVP* (2017).
     """
@@ -34,7 +38,11 @@ def real_nvp(event_shape: int | Sequence[int], **options: Any) -> Flow:
         return real_nvp_vector(event_shape[0], **options)
     if len(event_shape) != 3:
         raise ValueError(f"real_nvp expects D or (C, H, W), found {tuple(event_shape)}")
-    return real_nvp_image(event_shape, **options)
+    if not flat:
+        return real_nvp_image(event_shape, **options)
+    shape, logit = tuple(event_shape), Logit(options.pop("alpha", 0.05))
+    couplings = real_nvp_vector(math.prod(shape), **options).transform
+    return Flow(Flatten(Compose(logit, couplings), shape), StandardNormal(shape))
 
 
 def real_nvp_vector(

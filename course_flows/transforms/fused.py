@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from course_flows.nets import MLP
-from course_flows.transforms.base import has_values
+from course_flows.transforms.base import has_values, is_watched
 from course_flows.transforms.coupling import AffineCoupling, Coupling, Tanh
 
 __all__ = ["can_be_fused", "fused_couplings", "runs_fused"]
@@ -43,15 +43,8 @@ def runs_fused(couplings: Sequence[Coupling], x: Tensor) -> bool:
         torch.is_grad_enabled()
         and has_values(x)
         and not torch.is_autocast_enabled(x.device.type)
-        and all(can_be_fused(coupling) and not _is_watched(coupling.net) for coupling in couplings)
+        and all(can_be_fused(coupling) and not is_watched(coupling.net) for coupling in couplings)
     )
-
-
-def _is_watched(net: nn.Module) -> bool:
-    for own in map(vars, (net, net.layers, *net.layers._modules.values())):  # type: ignore[union-attr]
-        if own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or "forward" in own:
-            return True
-    return False
 
 
 def fused_couplings(

@@ -10,6 +10,7 @@ from course_flows import Compose
 from course_flows.conv_nets import ConvNet
 from course_flows.models import SigmoidScale, build
 from course_flows.models.flow_steps import FlowSteps
+from course_flows.models.shifted_planes import neighbors, sum_of_neighbors
 from course_flows.training.devices import conditioners_in
 from course_flows.transforms import AdditiveCoupling, AffineCoupling, Conv1x1, channel_mask
 
@@ -160,3 +161,31 @@ def test_it_refuses_what_is_no_step_and_images_of_other_channels():
     for way in (flow_steps().forward, flow_steps().inverse):
         with pytest.raises(ValueError, match=r"shape \(\*batch, 4, H, W\), found \(2, 3, 2, 2\)"):
             way(torch.zeros(2, 3, 2, 2))
+
+
+@pytest.mark.parametrize("images", [(2, 3, 4), (1, 1, 1), (3, 1, 5), (2, 4, 1), (0, 3, 3)])
+def test_convolutions_as_products_of_planes(images: tuple[int, int, int]) -> None:
+    """Gathering neighbors before a product, and summing them after one, are both what conv2d and its gradient do."""
+    torch.manual_seed(0)
+    channels, out_channels, pixels = 2, 5, images[0] * images[1] * images[2]
+    planes = torch.randn(channels, pixels, dtype=torch.float64)
+    weight = torch.randn(out_channels, channels, 3, 3, dtype=torch.float64)
+    by_tap = weight.permute(2, 3, 0, 1).reshape(9, out_channels, channels)
+    image = planes.view(channels, *images).transpose(0, 1).requires_grad_()
+    expected = torch.nn.functional.conv2d(image, weight, padding=1)
+
+    around = planes.new_full((9, channels, pixels), torch.nan)
+    neighbors(planes, images, around)
+    found = weight.permute(0, 2, 3, 1).flatten(1) @ around.flatten(0, 1)
+    torch.testing.assert_close(found.view(len(found), *images).transpose(0, 1), expected)
+    found = sum_of_neighbors(by_tap @ planes, images)
+    torch.testing.assert_close(found.view(len(found), *images).transpose(0, 1), expected)
+
+    g = torch.randn(out_channels, pixels, dtype=torch.float64)
+    (of_image,) = torch.autograd.grad(expected, image, g.view(len(g), *images).transpose(0, 1))
+    found = sum_of_neighbors(by_tap.transpose(1, 2) @ g, images, flip=True)
+    torch.testing.assert_close(found.view(len(found), *images).transpose(0, 1), of_image)
+    around = g.new_full((9, out_channels, pixels), torch.nan)
+    neighbors(g, images, around, flip=True)
+    found = by_tap.transpose(1, 2).permute(1, 0, 2).flatten(1) @ around.flatten(0, 1)
+    torch.testing.assert_close(found.view(len(found), *images).transpose(0, 1), of_image)

@@ -36,6 +36,9 @@ SMALL = {
     "glow-cifar10": {"channels": 4, "steps": 2},
     "glow-mnist": {"channels": 4, "steps": 2},
     "glow-digits": {"channels": 4, "steps": 2},
+    "made-mnist": {"hidden": (16,)},
+    "maf-mnist": {"hidden": (16,), "layers": 2},
+    "real-nvp-flat-mnist": {"hidden": (16,), "couplings": 2},
     "real-nvp-2d": {"hidden": (16, 16), "couplings": 4},
 }
 
@@ -87,6 +90,16 @@ def test_small_image_models_have_exact_determinants(name):
     for point, found in zip(x, log_det, strict=True):
         jacobian = torch.autograd.functional.jacobian(lambda v: flow.transform(v)[0], point).reshape(16, 16)
         assert found.item() == pytest.approx(torch.linalg.slogdet(jacobian).logabsdet.item(), abs=1e-8)
+
+
+def test_flat_real_nvp_is_the_one_for_vectors_after_a_logit():
+    torch.manual_seed(0)
+    flow = perturbed(build("real-nvp", (1, 2, 3), flat=True, couplings=2, hidden=(8,), alpha=0.1))
+    logit, couplings = flow.transform.transform
+    x = torch.rand(5, 1, 2, 3, dtype=torch.float64)
+    y, log_det = logit(x.flatten(1))
+    expected = Flow(couplings, StandardNormal(6).double()).log_prob(y) + log_det
+    torch.testing.assert_close(flow.log_prob(x), expected)
 
 
 def mlp_parameters(sizes: list[int]) -> int:
