@@ -23,13 +23,23 @@ WHICH = click.option("--checkpoint", "which", type=click.Choice(["best", "last"]
 @click.option("--preset", help="Model, data and training of a paper, or of a laptop, like nice-digits.")
 @click.option("--model", help="Instead of a preset: nice, real-nvp, glow, made, maf or iaf.")
 @click.option("--set", "options", multiple=True, metavar="KEY=VALUE", help="An option of the model, like hidden=64,64.")
-@click.option("--data", help="digits, mnist, fashion-mnist, cifar10, or two-moons and the other toy sets.")
+@click.option(
+    "--data", help="digits, mnist, fashion-mnist, cifar10, bsds300, two-moons and other toy sets, or a table."
+)
 @DATA_DIR
-@click.option("--subset", type=int, help="Train on the first so many images only.")
+@click.option("--subset", type=int, help="Train on the first so many images or rows only.")
 @click.option("--validation", type=int, help="So many of the last training images are for validation.")
+@click.option(
+    "--drop-missing", is_flag=True, default=None, help="Leave out rows of a table with a missing value (NaN)."
+)
 @click.option("--epochs", type=float, help="Length of the whole run.")
 @click.option("--steps", type=int, help="Length of the whole run, in place of epochs.")
 @click.option("--max-seconds", type=float, help="End the run when it has trained for so long, all its parts together.")
+@click.option(
+    "--patience",
+    type=int,
+    help="End the run after so many validations in a row that were no better than the best; 0 for never. [default: 0]",
+)
 @click.option("--batch-size", type=int)
 @click.option("--lr", type=float, help="Largest learning rate.")
 @click.option("--schedule", help="constant, or cosine: down to zero at the last step. [default: constant]")
@@ -46,11 +56,17 @@ WHICH = click.option("--checkpoint", "which", type=click.Choice(["best", "last"]
 @click.option("--eval-every", type=int, help="Steps between validations. [default: a twentieth of the run, up to 1000]")
 @click.option("--checkpoint-every", type=int, help="Steps between checkpoints. [default: the same]")
 @click.option("--log-every", type=int, help="Steps between records of the log. [default: 50]")
-@click.option("--samples", type=int, help="Images on the sheet drawn at each checkpoint; 0 for none. [default: 64]")
+@click.option(
+    "--samples", type=int, help="Images on the sheet of each checkpoint (tables: no sheet); 0 for none. [default: 64]"
+)
 def train(folder: Path, resume: bool, device: str, data_dir: Path | None, **settings: Any) -> None:
     """Train a flow by maximum likelihood; log, checkpoints and sample sheets go to the folder of the run.
 
     What is not given comes from the preset, and what the preset leaves open from the defaults below.
+
+    A table is iris, wine, breast_cancer or diabetes, or the stem of an .npz file (array x) or a .csv file (a line of
+    column names, lines of numbers) in the folder of data. It is split and standardized by a fixed rule, see
+    course_flows.data.split_table.
 
     Ctrl-C and SIGTERM save first (exit status 130 and 143); --resume goes on where the run stopped, on a CPU with the
     same bits as without the stop. Exit status 3: the likelihood was NaN or infinite.
@@ -71,7 +87,10 @@ def train(folder: Path, resume: bool, device: str, data_dir: Path | None, **sett
 @DEVICE
 @DATA_DIR
 def evaluate(run: Path, split: str, **options: Any) -> None:
-    """Print the log-likelihood and the bits per dimension of a RUN; write them to evaluation-SPLIT.json in it."""
+    """Print the log-likelihood and the bits per dimension of a RUN; write them to evaluation-SPLIT.json in it.
+
+    For a table: nats of its standardized rows, and nats in the units of the table.
+    """
     from course_flows.training import commands
 
     sys.exit(commands.evaluate(run, split, **options))
@@ -80,13 +99,13 @@ def evaluate(run: Path, split: str, **options: Any) -> None:
 @click.command()
 @RUN
 @click.option("-n", "--count", type=int, default=64, show_default=True, help="How many.")
-@click.option("--out", "target", type=A_PATH, required=True, help="The PNG file to write.")
+@click.option("--out", "target", type=A_PATH, required=True, help="The PNG file to write; of a table: CSV or npz.")
 @click.option("--temperature", type=float, default=1.0, show_default=True, help="Factor of the latent.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @WHICH
 @DEVICE
 def sample(run: Path, target: Path, count: int, **options: Any) -> None:
-    """Draw a sheet of samples of a RUN."""
+    """Draw a sheet of samples of a RUN; of a run on a table, rows in the units of the table."""
     from course_flows.training import commands
 
     sys.exit(commands.sample(run, target, count, **options))

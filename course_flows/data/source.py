@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zipfile
+import zlib
 from pathlib import Path
 
-__all__ = ["DataError", "data_folder", "find_file", "verify_sha256"]
+import numpy as np
+
+__all__ = ["DataError", "data_folder", "find_file", "read_arrays", "verify_sha256"]
 
 VARIABLE = "COURSE_FLOWS_DATA"
 
@@ -34,6 +38,15 @@ def find_file(folder: Path, name: str, *subfolders: str) -> Path | None:
             if candidate.is_file():
                 return candidate
     return None
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of an npz file; nothing in it is unpickled."""
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path} cannot be read ({error}): expected an npz file without pickled objects") from error
 
 
 def verify_sha256(content: bytes, expected: str, path: Path) -> None:

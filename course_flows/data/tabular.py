@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import csv
-import zipfile
-import zlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from course_flows.data.source import VARIABLE, DataError, data_folder
+from course_flows.data.source import VARIABLE, DataError, data_folder, read_arrays
 
-__all__ = ["TabularData", "load_tabular"]
+__all__ = ["BUNDLED", "TabularData", "load_tabular", "table_names"]
 
 BUNDLED = ("breast_cancer", "diabetes", "iris", "wine")
 
@@ -28,12 +27,14 @@ class TabularData:
         columns: the D column names.
         name: of the set.
         labels: int64 ``(N,)`` or None.
+        left_out: how many rows of the source are not among them, since a value was missing.
     """
 
     x: Tensor
     columns: tuple[str, ...]
     name: str
     labels: Tensor | None = None
+    left_out: int = 0
 
     def column(self, name: str) -> Tensor:
         """Return one column ``(N,)`` by its name."""
@@ -45,7 +46,7 @@ class TabularData:
         return len(self.x)
 
 
-def load_tabular(name: str, data_dir: str | Path | None = None) -> TabularData:
+def load_tabular(name: str, data_dir: str | Path | None = None, drop_missing: bool = False) -> TabularData:
     """Load a table.
 
     Arguments:
@@ -53,22 +54,34 @@ def load_tabular(name: str, data_dir: str | Path | None = None) -> TabularData:
             need no file, or the stem of an ``.npz`` (array ``x``, optional ``columns`` and ``y``) or ``.csv`` file
             (header, numbers) in the folder or its subfolder ``tabular``.
         data_dir: the folder; default: the variable COURSE_FLOWS_DATA.
+        drop_missing: leave out rows with a missing value (NaN, or an empty cell of a CSV file).
 
-    Rows with a missing value (NaN) are refused with DataError: drop or fill them first.
+    Raises DataError where there is no such table, where it is damaged, for infinite values, and for missing ones
+    unless they are to be dropped.
     """
     if name in BUNDLED:
         return _bundled(name)
     folder = data_folder(data_dir)
-    for place in (folder, folder / "tabular") if folder else ():
+    for place in _places(folder):
         if (path := place / f"{name}.npz").is_file():
-            return _finite(_read_npz(path))
+            return _finite(_read_npz(path), drop_missing)
         if (path := place / f"{name}.csv").is_file():
-            return _finite(_read_csv(path))
-    looked = f"in {folder}" if folder else "nowhere, since no folder was named"
+            return _finite(_read_csv(path), drop_missing)
+    looked = f"in {folder}, which holds {', '.join(table_names(folder)) or 'no tables'}" if folder else "nowhere"
     raise DataError(
         f"table {name!r} was not found (looked {looked}): bundled are {', '.join(BUNDLED)}; for others put "
         f"{name}.npz or {name}.csv into a folder and name it with data_dir or {VARIABLE}"
     )
+
+
+def table_names(data_dir: str | Path | None = None) -> tuple[str, ...]:
+    """Return the stems of the ``.npz`` and ``.csv`` files that `load_tabular` finds in a folder; see there."""
+    files = (f for place in _places(data_folder(data_dir)) if place.is_dir() for f in place.iterdir())
+    return tuple(sorted({f.stem for f in files if f.suffix in (".npz", ".csv")}))
+
+
+def _places(folder: Path | None) -> tuple[Path, ...]:
+    return (folder, folder / "tabular") if folder else ()
 
 
 def _bundled(name: str) -> TabularData:
@@ -82,12 +95,8 @@ def _bundled(name: str) -> TabularData:
 
 
 def _read_npz(path: Path) -> TabularData:
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path} cannot be read ({error}): expected an npz file without pickled objects") from error
-    if "x" not in arrays or arrays["x"].ndim != 2:
+    arrays = read_arrays(path)
+    if "x" not in arrays or arrays["x"].ndim != 2 or not arrays["x"].shape[1]:
         raise DataError(f"{path} has no array x of shape (N, D); found {sorted(arrays)}")
     if not np.issubdtype(arrays["x"].dtype, np.number):
         raise DataError(f"{path}: expected numbers in x, found {arrays['x'].dtype}")
@@ -109,17 +118,50 @@ def _labels(y: np.ndarray | None, count: int, path: Path) -> Tensor | None:
 def _read_csv(path: Path) -> TabularData:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if row]
-        x = torch.tensor([[float(v) for v in row] for row in rows[1:]], dtype=torch.float64)
-    except ValueError as error:  # UnicodeDecodeError is one
-        raise DataError(f"{path} holds something that is not a number ({error})") from error
-    if x.dim() != 2 or x.shape[1] != len(rows[0]):
-        raise DataError(f"{path} is not a table: expected a header and rows of {len(rows[0]) if rows else 0} numbers")
-    return TabularData(x, tuple(rows[0]), path.stem)
+            reader = csv.reader(file)
+            lines = [(reader.line_num, row) for row in reader if row]
+    except (OSError, ValueError, csv.Error) as error:  # UnicodeDecodeError is a ValueError
+        raise DataError(f"{path} cannot be read as a text file of comma-separated values ({error})") from error
+    if len(lines) < 2:
+        raise DataError(f"{path} is not a table: expected a line of column names and lines of numbers")
+    columns = tuple(name.strip() for name in lines[0][1])
+    if all(_number(name) is not None for name in columns):
+        raise DataError(f"{path}: expected column names in the first line, found numbers")
+    return TabularData(
+        torch.tensor([_values(path, line, row, columns) for line, row in lines[1:]], dtype=torch.float64),
+        columns,
+        path.stem,
+    )
 
 
-def _finite(data: TabularData) -> TabularData:
-    bad = int((~torch.isfinite(data.x)).any(dim=1).sum())
-    if bad:
-        raise DataError(f"{data.name} has {bad} of {len(data)} rows with NaN or infinity: drop or fill them first")
-    return data
+def _values(path: Path, line: int, row: list[str], columns: tuple[str, ...]) -> list[float]:
+    if len(row) != len(columns):
+        raise DataError(f"{path}, line {line}: expected {len(columns)} values, one a column name, found {len(row)}")
+    values = [math.nan if not text.strip() else _number(text) for text in row]
+    if None in values:
+        place = values.index(None)
+        raise DataError(f"{path}, line {line}, column {columns[place]}: expected a number, found {row[place]!r}")
+    return [value for value in values if value is not None]
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _finite(data: TabularData, drop_missing: bool) -> TabularData:
+    infinite, missing = int(data.x.isinf().any(dim=1).sum()), data.x.isnan().any(dim=1)
+    count = int(missing.sum())
+    if infinite:
+        raise DataError(f"{data.name} has {infinite} of {len(data)} rows with infinite values: correct them first")
+    if count == 0:
+        return data
+    if not drop_missing:
+        raise DataError(
+            f"{data.name} has {count} of {len(data)} rows with missing values (NaN): fill them, or leave those rows "
+            "out by drop_missing=True (--drop-missing)"
+        )
+    labels = None if data.labels is None else data.labels[~missing]
+    return TabularData(data.x[~missing], data.columns, data.name, labels, count)

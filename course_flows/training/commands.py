@@ -24,8 +24,8 @@ from course_flows.training.errors import ConfigError, TrainingError
 from course_flows.training.evaluation import score
 from course_flows.training.processes import current_processes
 from course_flows.training.records import describe_code, write_record
-from course_flows.training.runs import alone_in, evaluation_file, find_checkpoint, flow_of
-from course_flows.training.sheets import write_sheet
+from course_flows.training.runs import alone_in, check_units, evaluation_file, find_checkpoint, flow_of, units_of
+from course_flows.training.sheets import write_rows, write_sheet
 from course_flows.training.signals import stop_wish
 from course_flows.training.trainer import Outcome, Trainer, Watch
 
@@ -64,7 +64,7 @@ def train(
         config = make_config(given)
     else:
         config = TrainConfig.from_json(checkpoint.content["config"]).changed(given)
-    train_part, validation = load_training(config.data, data_dir, config.subset, config.validation)
+    train_part, validation = _parts(config, data_dir)
     config = config.for_sizes(len(train_part), len(validation) if validation else 0)
     trainer = Trainer(
         build_flow(config, train_part.event_shape).to(where),
@@ -79,7 +79,7 @@ def train(
     click.echo(_opening(trainer, checkpoint))
     with alone_in(folder), _Bar(config, trainer.progress.step, trainer.progress.seconds) as bar, stop_wish() as stop:
         outcome = trainer.run(bar, stop)
-    click.echo(_closing(outcome, config, folder))
+    click.echo(_closing(outcome, trainer))
     return DONE if outcome.signal is None else SIGNALLED + outcome.signal
 
 
@@ -103,7 +103,8 @@ def _about(
     if now not in about["sessions"]:
         about["sessions"] = [*about["sessions"], now]
     stored = checkpoint.content["config"]
-    longer = {n: given[n] for n in ("epochs", "steps", "max_seconds") if n in given and given[n] != stored[n]}
+    lengths = ("epochs", "steps", "max_seconds", "patience")
+    longer = {n: given[n] for n in lengths if n in given and given[n] != stored.get(n)}
     if longer:
         about["command"] = f"{about['command']} (gone on with{command_of(longer, '')})"
     return about
@@ -113,7 +114,9 @@ def command_of(given: Mapping[str, Any], program: str = "course-flows train") ->
     """Return the command with the settings that were named; where the data were is left out."""
     words = [program]
     for name, value in given.items():
-        if name == "options":
+        if value is True:
+            words.append(f"--{name.replace('_', '-')}")
+        elif name == "options":
             words += [f"--set {shlex.quote(f'{k}={_as_text(v)}')}" for k, v in value.items()]
         else:
             words.append(f"--{name.replace('_', '-')} {shlex.quote(_as_text(value))}")
@@ -137,9 +140,15 @@ def _opening(trainer: Trainer, checkpoint: Checkpoint | None) -> str:
     )
 
 
-def _closing(outcome: Outcome, config: TrainConfig, folder: Path) -> str:
+def _closing(outcome: Outcome, trainer: Trainer) -> str:
+    config, folder = trainer.config, trainer.folder
     if outcome.reason == "done":
         return f"done: {outcome.step:,} steps in {outcome.seconds:.0f} s, in {folder}"
+    if outcome.reason == "patience":
+        return (
+            f"ended at step {outcome.step:,} of {config.steps:,}, since validation was no better than at step "
+            f"{trainer.progress.best_step:,} for {trainer.progress.waited} times: {outcome.seconds:.0f} s, in {folder}"
+        )
     why = "max-seconds are over"
     if outcome.signal is not None:
         why = f"stopped by {signal.Signals(outcome.signal).name}"
@@ -212,6 +221,7 @@ def evaluate(
     checkpoint = read_checkpoint(path)
     flow, config = flow_of(checkpoint)
     part = _part(config, split, data_dir)
+    check_units(checkpoint, part)
     start = time.perf_counter()
     found = score(flow.to(where, DTYPES[dtype]), part.to(where), samples, seed, logits=True)
     metrics = found.named(split)
@@ -231,23 +241,38 @@ def evaluate(
     }
     target = evaluation_file(run, split)
     write_text(target, json.dumps(result, indent=1) + "\n")
-    what = "points" if part.levels is None else f"images, {samples} noise sample{'s' * (samples > 1)} an image"
+    what = f"images, {samples} noise sample{'s' * (samples > 1)} an image"
+    if part.levels is None:
+        what = "points" if part.units is None else "rows"
     click.echo(f"{part.name}: {found.count:,} {what}, {dtype}, checkpoint {path.stem} of step {result['step']:,}")
     for name in (name for name in metrics if not name.endswith("_standard_error")):
-        click.echo(f"{name:>22} {_number(metrics[name])} ± {_number(metrics[f'{name}_standard_error'])}")
+        click.echo(f"{name:>22} {_with_error(metrics, name, part)}")
     click.echo(f"written to {target}")
     return DONE
 
 
+def _with_error(metrics: Mapping[str, float | None], name: str, part: Split) -> str:
+    """Return a number with its standard error; for tables with two of them, as the tables of the literature have."""
+    error = metrics[f"{name}_standard_error"]
+    if part.units is None:
+        return f"{_number(metrics[name])} ± {_number(error)}"
+    words = "in the units of the table" if name.endswith("_original_units") else "standardized"
+    return f"{_number(metrics[name])} ± {_number(error and 2 * error)} (two standard errors; {words})"
+
+
 def _part(config: TrainConfig, split: str, data_dir: Path | None) -> Split:
     if split == "test":
-        return load_test(config.data, data_dir)
-    train_part, validation = load_training(config.data, data_dir, config.subset, config.validation)
+        return load_test(config.data, data_dir, config.drop_missing)
+    train_part, validation = _parts(config, data_dir)
     if split == "train":
         return train_part
     if validation is None:
         raise ConfigError("the run kept no validation part: expected --split test or train")
     return validation
+
+
+def _parts(config: TrainConfig, data_dir: Path | None) -> tuple[Split, Split | None]:
+    return load_training(config.data, data_dir, config.subset, config.validation, config.drop_missing)
 
 
 @_says_errors
@@ -261,11 +286,15 @@ def sample(
     which: str = "best",
     device: str = "auto",
 ) -> int:
-    """Write a sheet of samples of a run."""
+    """Write a sheet of samples of a run; for a run on a table, rows in the units of the table."""
     where = choose_device(device)
     checkpoint = read_checkpoint(find_checkpoint(run, which))
     flow, _ = flow_of(checkpoint)
-    write_sheet(target, flow.to(where), checkpoint.content["levels"], count, seed, temperature)
+    units = units_of(checkpoint)
+    if units is None:
+        write_sheet(target, flow.to(where), checkpoint.content["levels"], count, seed, temperature)
+    else:
+        write_rows(target, flow.to(where), units, count, seed, temperature)
     click.echo(f"{count} samples of step {checkpoint.content['progress']['step']:,} in {target}")
     return DONE
 

@@ -20,10 +20,9 @@ from course_flows.training.processes import derived_seed
 
 __all__ = ["TrainConfig", "build_flow", "make_config", "parse_settings"]
 
-CHANGEABLE = ("epochs", "steps", "max_seconds", "eval_every", "checkpoint_every", "log_every", "samples")
+CHANGEABLE = ("epochs", "steps", "max_seconds", "patience", "eval_every", "checkpoint_every", "log_every", "samples")
 LONGEST_INTERVAL, INTERVALS = 1000, 20
-CHOICES = {"data": DATA_SETS, "schedule": ("constant", "cosine"), "optimizer": ("adam", "adamw")}
-CHOICES["precision"] = PRECISIONS
+CHOICES = {"schedule": ("constant", "cosine"), "optimizer": ("adam", "adamw"), "precision": PRECISIONS}
 
 
 @dataclass(frozen=True)
@@ -32,12 +31,14 @@ class TrainConfig:
 
     Attributes:
         model, options: name of the builder in `course_flows.models.MODELS` and what it gets beside the event shape.
-        data: name of the data set.
+        data: name of the data set; whether there is one is seen when it is loaded.
         preset: where the defaults came from; None for none.
-        subset, validation: see `course_flows.training.data_feed.load_training`.
+        subset, validation, drop_missing: see `course_flows.training.data_feed.load_training`.
         steps: number of steps of the whole run; 0 until the size of the data is known.
         epochs: the same in epochs; None where steps were asked for.
         max_seconds: the run ends earlier when it has trained for so long, in all its parts together.
+        patience: the run ends earlier when so many validations in a row, among those every `eval_every` steps, were no
+            better than the best before them; 0 for never.
         batch_size, lr, optimizer, betas, eps, weight_decay: of Adam (weight decay in the gradient) or AdamW.
         warmup: steps over which the learning rate rises to `lr`.
         schedule: ``constant``, or ``cosine``: from `lr` to zero at the last step.
@@ -55,9 +56,11 @@ class TrainConfig:
     preset: str | None = None
     subset: int | None = None
     validation: int | None = None
+    drop_missing: bool = False
     epochs: float | None = 100
     steps: int = 0
     max_seconds: float | None = None
+    patience: int = 0
     batch_size: int = 100
     lr: float = 1e-3
     optimizer: str = "adam"
@@ -86,6 +89,7 @@ class TrainConfig:
         for name in ("epochs", "max_seconds", "subset"):
             self._check(name, getattr(self, name) is None or getattr(self, name) > 0, "more than 0")
         self._check("steps", self.steps > 0 or self.epochs is not None, "more than 0")
+        self._check("patience", self.patience >= 0, "0 or more")
         self._check("clip", self.clip is None or self.clip >= 0, "0 or more")
         self._check("ema", self.ema is None or 0 <= self.ema < 1, "from 0 to below 1")
         self._check("betas", len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), "two numbers from 0 to 1")
@@ -96,6 +100,8 @@ class TrainConfig:
 
     def for_sizes(self, train: int, validation: int) -> TrainConfig:
         """Return the configuration with the numbers that depend on the sizes of the parts of the data."""
+        if self.patience and not validation:
+            raise ConfigError(f"patience {self.patience} needs a validation part, and the run keeps none")
         steps_per_epoch = train // self.batch_size
         steps = self.steps if self.epochs is None else max(1, round(self.epochs * steps_per_epoch))
         every = min(LONGEST_INTERVAL, max(1, steps // INTERVALS))
@@ -160,7 +166,7 @@ def make_config(given: Mapping[str, Any]) -> TrainConfig:
         settings = {"model": preset.model, "data": preset.data, **preset.training}
         given["options"] = {**preset.options, **given.get("options", {})}
     elif "data" not in given:
-        raise ConfigError(f"a model without a preset needs data, one of {', '.join(DATA_SETS)}")
+        raise ConfigError(f"a model without a preset needs data, one of {', '.join(DATA_SETS)}, or a table")
     settings.update(given)
     _known(settings["model"], MODELS, "model")
     if "steps" in given:

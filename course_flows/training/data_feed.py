@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from course_flows.data import ImageData, load_images, toy
+from course_flows.data import ImageData, TabularSplit, Units, load_images, load_split, toy
+from course_flows.data.splits import PATCHES
+from course_flows.data.tabular import BUNDLED, table_names
 from course_flows.training.errors import ConfigError
 from course_flows.training.processes import ONE_PROCESS, Processes, derived_seed
 from course_flows.transforms.preprocessing import check_levels, dequantize
@@ -26,7 +29,7 @@ TOYS: dict[str, Callable[..., Tensor]] = {
     "two-spirals": toy.two_spirals,
 }
 TOY_SIZES = {"train": 10_000, "validation": 2_000, "test": 10_000}
-DATA_SETS = (*IMAGES, *TOYS)
+DATA_SETS = (*IMAGES, *TOYS, *BUNDLED, PATCHES)
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,13 @@ class Split:
         values: uint8 images ``(N, C, H, W)`` or real points ``(N, D)``.
         levels: number of values that a pixel can take; None for points.
         name: such as ``"mnist, train, subset of 1000"``.
+        units: what turns the rows of a table, which are standardized, into its units; None for what is no table.
     """
 
     values: Tensor
     levels: int | None
     name: str
+    units: Units | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -53,27 +58,36 @@ class Split:
 
     def to(self, device: torch.device) -> Split:
         """Return the same values on `device`, images still as uint8."""
-        return Split(self.values.to(device), self.levels, self.name)
+        return replace(self, values=self.values.to(device))
 
 
 def load_training(
-    data: str, data_dir: str | Path | None = None, subset: int | None = None, validation: int | None = None
+    data: str,
+    data_dir: str | Path | None = None,
+    subset: int | None = None,
+    validation: int | None = None,
+    drop_missing: bool = False,
 ) -> tuple[Split, Split | None]:
     """Load the training part of a data set and cut the validation part off it.
 
     Arguments:
-        data: a name of `DATA_SETS`.
-        data_dir: folder of the files; default: the variable COURSE_FLOWS_DATA. Digits and toy sets need none.
-        subset: train on the first so many images only (toy sets: draw so many points).
+        data: a name of `DATA_SETS`, or the stem of an ``.npz`` or ``.csv`` file, see `course_flows.data.load_split`.
+        data_dir: folder of the files; default: the variable COURSE_FLOWS_DATA. Digits, toy sets and the tables that
+            scikit-learn brings along need none.
+        subset: train on the first so many images or rows only (toy sets: draw so many points).
         validation: how many of the *last* training images are kept for validation, whatever the subset. Default:
             10,000 of MNIST's and Fashion-MNIST's 60,000, 5,000 of CIFAR-10's 50,000, 300 of the 1,500 digits. Toy
-            sets: how many points are drawn, 2,000. 0 for none, which gives None.
+            sets: how many points are drawn, 2,000. 0 for none, which gives None. The validation part of a table is as
+            large as its documented split says: it can be left out, but not changed.
+        drop_missing: leave out rows of a table with a missing value.
 
     Raises ConfigError for a name or a size that is not there, DataError where files are missing or broken.
     """
-    _check_name(data)
+    _check_name(data, data_dir)
     if subset is not None and subset < 1:
         raise ConfigError(f"expected a subset of at least 1, found {subset}")
+    if _is_table(data):
+        return _table_for_training(load_split(data, data_dir, drop_missing), subset, validation)
     if data in TOYS:
         kept = TOY_SIZES["validation"] if validation is None else validation
         train = _toy(data, "train", subset or TOY_SIZES["train"], "" if subset is None else f", subset of {subset}")
@@ -93,18 +107,54 @@ def load_training(
     return train, Split(found.images[rest:], found.levels, f"{data}, validation") if kept else None
 
 
-def load_test(data: str, data_dir: str | Path | None = None) -> Split:
-    """Load the test part of a data set of `DATA_SETS`."""
-    _check_name(data)
+def load_test(data: str, data_dir: str | Path | None = None, drop_missing: bool = False) -> Split:
+    """Load the test part of a data set, see `load_training`."""
+    _check_name(data, data_dir)
+    if _is_table(data):
+        table = load_split(data, data_dir, drop_missing)
+        return _table_part(table, "test", table.test)
     if data in TOYS:
         return _toy(data, "test", TOY_SIZES["test"])
     found: ImageData = load_images(data, "test", data_dir)
     return Split(found.images, found.levels, found.name)
 
 
-def _check_name(data: str) -> None:
-    if data not in DATA_SETS:
-        raise ConfigError(f"expected one of the data sets {', '.join(DATA_SETS)}, found {data!r}")
+def _check_name(data: str, data_dir: str | Path | None) -> None:
+    if data in DATA_SETS:
+        return
+    tables = table_names(data_dir)
+    if data in tables:
+        return
+    close = difflib.get_close_matches(data, [*DATA_SETS, *tables], n=1)
+    there = ", ".join(tables) or "none is there"
+    raise ConfigError(
+        f"expected data to be one of {', '.join(DATA_SETS)}, or a table of the folder of data ({there}), found {data!r}"
+        + (f"; did you mean {close[0]!r}?" if close else "")
+    )
+
+
+def _is_table(data: str) -> bool:
+    return data not in IMAGES and data not in TOYS
+
+
+def _table_for_training(table: TabularSplit, subset: int | None, validation: int | None) -> tuple[Split, Split | None]:
+    size, kept = len(table.train), len(table.validation)
+    if validation not in (None, 0, kept):
+        raise ConfigError(
+            f"expected {kept} validation rows of {table.name}, as its split is documented, or 0 for none, found "
+            f"{validation}"
+        )
+    if subset is not None and subset > size:
+        raise ConfigError(f"expected a subset of at most {size} rows ({table.name}), found {subset}")
+    train = _table_part(table, "train", table.train[:subset], "" if subset is None else f", subset of {subset}")
+    return train, None if validation == 0 else _table_part(table, "validation", table.validation)
+
+
+def _table_part(table: TabularSplit, part: str, rows: Tensor, note: str = "") -> Split:
+    """Return rows in float32, as flows are trained."""
+    if table.left_out:
+        note += f", without {table.left_out} rows with missing values"
+    return Split(rows.float(), None, f"{table.name}, {part}{note}", table.units)
 
 
 def _toy(data: str, split: str, size: int, note: str = "") -> Split:

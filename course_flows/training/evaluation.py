@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from course_flows.flow import Flow
 from course_flows.training.data_feed import Split
@@ -29,6 +28,7 @@ class Score:
         nats: in nats an image (lower bound on log P, see `bits_per_dim`) or a point (log-density).
         log_density: images only, the mean log-density in nats of dequantized images in [0, 1]^D.
         bits_per_dim: images only.
+        original_units: tables only, ``nats`` for the rows in the units of the table, not standardized.
         logit_density: images only, for flows that begin with a `Logit`: the mean log-density in nats of the logits, as
             papers on autoregressive flows state it.
         nats_error, …: standard errors of the means over images or points.
@@ -43,6 +43,8 @@ class Score:
     bits_per_dim_error: float | None = None
     log_density: float | None = None
     log_density_error: float | None = None
+    original_units: float | None = None
+    original_units_error: float | None = None
     logit_density: float | None = None
     logit_density_error: float | None = None
 
@@ -56,6 +58,7 @@ class Score:
             "bits_per_dim": "bits_per_dim",
             "log_density": "log_density_nats",
             "logit_density": "logit_density_nats",
+            "original_units": "nats_original_units",
         }
         found: dict[str, float | None] = {}
         for name, public in names.items():
@@ -81,7 +84,7 @@ def score(flow: Flow, split: Split, samples: int = 1, seed: int = 0, logits: boo
     device = split.values.device
     with seeded(seed, device):
         if split.levels is None:
-            return _score_points(flow, split.values)
+            return _score_points(flow, split)
         size = math.prod(split.event_shape)
         bound = bits_per_dim(flow, split.values, split.levels, samples, batch_size=BATCH)
         once = bound if samples == 1 else bits_per_dim(flow, split.values, split.levels, batch_size=BATCH)
@@ -129,9 +132,13 @@ def _score_logits(flow: Flow, split: Split) -> tuple[float, float] | None:
     return every.mean().item(), every.std().item() / math.sqrt(len(every)) if len(every) > 1 else math.nan
 
 
-def _score_points(flow: Flow, points: Tensor) -> Score:
+def _score_points(flow: Flow, split: Split) -> Score:
     with evaluation(flow):
-        points = points.to(flow.base.anchor.dtype)
+        points = split.values.to(flow.base.anchor.dtype)
         found = torch.cat([flow.log_prob(batch).cpu().double() for batch in points.split(BATCH * 16)])
     error = found.std().item() / math.sqrt(len(found)) if len(found) > 1 else math.nan
-    return Score(found.mean().item(), error, len(found))
+    nats = found.mean().item()
+    if split.units is None:
+        return Score(nats, error, len(found))
+    # the same error: the map between the units is affine, so that all rows differ by one number
+    return Score(nats, error, len(found), original_units=nats - split.units.log_scale, original_units_error=error)

@@ -17,10 +17,10 @@ import course_flows
 from course_flows.models import PRESETS
 from course_flows.training.checkpoint import read_checkpoint, read_json, write_text
 from course_flows.training.errors import CheckpointError, ConfigError
-from course_flows.training.runs import evaluation_file, find_checkpoint, flow_of, read_log
-from course_flows.training.sheets import write_sheet
+from course_flows.training.runs import evaluation_file, find_checkpoint, flow_of, read_log, units_of
+from course_flows.training.sheets import write_rows, write_sheet
 
-__all__ = ["describe_code", "write_record"]
+__all__ = ["describe_code", "one_or_all", "write_record"]
 
 CURVE_POINTS = 200
 DIGITS = 7
@@ -36,6 +36,7 @@ TRAINING = (
     "clip",
     "ema",
     "precision",
+    "patience",
 )
 
 
@@ -67,11 +68,11 @@ def write_record(
     temperature: float = 1.0,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Write ``target`` and a sheet of samples beside it; return the record.
+    """Write ``target`` and a sheet of samples (of a table: a CSV file) beside it; return the record.
 
     Arguments:
         run: folder of a run whose test part has been evaluated.
-        target: the JSON file; the picture has the same name with ``.png``.
+        target: the JSON file; the samples have the same name with ``.png`` or ``.csv``.
         references: published numbers beside those of the preset, each with ``metric``, ``value`` and ``source``.
         samples, temperature, seed: of the sheet.
 
@@ -95,8 +96,12 @@ def write_record(
         if reference["metric"] not in evaluation["metrics"]:
             metrics = ", ".join(evaluation["metrics"])
             raise ConfigError(f"expected a reference for one of {metrics}, found {reference['metric']!r}")
-    picture = target.with_suffix(".png")
-    write_sheet(picture, flow, content["levels"], samples, seed, temperature)
+    units = units_of(checkpoint)
+    picture = target.with_suffix(".png" if units is None else ".csv")
+    if units is None:
+        write_sheet(picture, flow, content["levels"], samples, seed, temperature)
+    else:
+        write_rows(picture, flow, units, samples, seed, temperature)
     sessions = last["about"]["sessions"]
     record = {
         "model": config.model,
@@ -108,7 +113,7 @@ def write_record(
         "subset": config.subset or False,
         "command": last["about"]["command"],
         "seed": config.seed,
-        **_one_or_all(sessions),
+        **one_or_all(sessions),
         "seconds": round(last["progress"]["seconds"], 1),
         "steps": last["progress"]["step"],
         "epochs": _rounded(last["progress"]["step"] / (content["train_size"] // config.batch_size)),
@@ -139,7 +144,7 @@ def _evaluation_of(run: Path) -> dict[str, Any]:
     return read_json(path)
 
 
-def _one_or_all(sessions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def one_or_all(sessions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return commit, versions and hardware of a run; as lists where a run went on elsewhere or with other code."""
     return {
         name: sessions[0].get(name)

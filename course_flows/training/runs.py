@@ -10,12 +10,24 @@ from typing import Any
 
 import torch
 
+from course_flows.data import Units
 from course_flows.flow import Flow
 from course_flows.training.checkpoint import Checkpoint, fill, read_checkpoint, write_text
 from course_flows.training.config import TrainConfig, build_flow
+from course_flows.training.data_feed import Split
 from course_flows.training.errors import CheckpointError, ConfigError
 
-__all__ = ["Log", "alone_in", "evaluation_file", "find_checkpoint", "flow_of", "load_run", "read_log"]
+__all__ = [
+    "Log",
+    "alone_in",
+    "check_units",
+    "evaluation_file",
+    "find_checkpoint",
+    "flow_of",
+    "load_run",
+    "read_log",
+    "units_of",
+]
 
 LOG = "log.jsonl"
 WHICH = ("best", "last")
@@ -30,6 +42,7 @@ def load_run(path: str | Path, which: str = "best", device: str | torch.device =
         device: where the flow shall live.
 
     Returns the flow in eval mode, with the moving average of the weights where the run kept one, and the configuration.
+    A flow of a table is one of standardized rows, see `units_of`.
     Raises CheckpointError where the files are missing or damaged. Nothing is unpickled.
     """
     checkpoint = read_checkpoint(find_checkpoint(path, which))
@@ -85,6 +98,23 @@ def flow_of(checkpoint: Checkpoint) -> tuple[Flow, TrainConfig]:
     weights = {**checkpoint.part("weights"), **checkpoint.part("ema")}
     fill(flow, weights, "the checkpoint")
     return flow.eval(), config
+
+
+def units_of(checkpoint: Checkpoint) -> Units | None:
+    """Return what turns points of a flow into the units of the table that it was trained on; None for no table."""
+    content = checkpoint.content.get("units")
+    return None if content is None else Units.from_json(content)
+
+
+def check_units(checkpoint: Checkpoint, split: Split) -> None:
+    """Raise CheckpointError where a table is not the one that a run was trained on."""
+    then, now = units_of(checkpoint), split.units
+    if then is None or now is None or then.agrees_with(now):
+        return
+    what = f"columns {', '.join(then.columns)}, found {', '.join(now.columns)}"
+    if then.columns == now.columns:
+        what = "the same means and deviations, found others"
+    raise CheckpointError(f"{split.name} is not the table that the run was trained on: expected {what}")
 
 
 class Log:

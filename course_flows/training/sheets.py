@@ -1,7 +1,8 @@
-"""Pictures of samples: a sheet of images, or dots in the plane."""
+"""Samples to look at: a sheet of images, dots in the plane, or rows of a table."""
 
 from __future__ import annotations
 
+import csv
 import math
 from pathlib import Path
 
@@ -9,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from course_flows.data import Units
 from course_flows.flow import Flow
 from course_flows.training.devices import seeded
 from course_flows.training.errors import ConfigError
 from course_flows.training.metrics import evaluation
 from course_flows.transforms.preprocessing import quantize
 
-__all__ = ["draw", "write_sheet"]
+__all__ = ["draw", "write_rows", "write_sheet"]
 
 SMALLEST_SHEET = 256
 DOTS = 2000
@@ -45,6 +47,29 @@ def write_sheet(
         _write_dots(path, draw(flow, max(count, DOTS), seed, temperature))
     else:
         _write_images(path, draw(flow, count, seed, temperature), levels)
+
+
+def write_rows(path: Path, flow: Flow, units: Units, count: int = 64, seed: int = 0, temperature: float = 1.0) -> None:
+    """Write samples of a flow of standardized rows, in the units of their table, to a file that `load_tabular` reads.
+
+    Arguments:
+        path: a ``.csv`` or ``.npz`` file.
+        units: of the table.
+        count, seed, temperature: see `draw`.
+
+    Raises ConfigError for other files.
+    """
+    if path.suffix not in (".csv", ".npz"):
+        raise ConfigError(f"expected samples of a table to go into a .csv or .npz file, found {path.name}")
+    rows = units.restore(draw(flow, count, seed, temperature))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".npz":
+        np.savez_compressed(path, x=rows.numpy(), columns=np.array(units.columns))
+        return
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(units.columns)
+        writer.writerows(rows.tolist())
 
 
 def _write_images(path: Path, samples: Tensor, levels: int) -> None:

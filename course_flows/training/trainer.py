@@ -28,7 +28,7 @@ from course_flows.training.optimization import (
     optimizer_tensors,
 )
 from course_flows.training.processes import ONE_PROCESS, Processes, derived_seed
-from course_flows.training.runs import Log
+from course_flows.training.runs import Log, check_units
 from course_flows.training.sheets import write_sheet
 from course_flows.training.signals import StopWish
 
@@ -51,7 +51,7 @@ class Outcome:
 
     Attributes:
         step, seconds: of the run in all its parts.
-        reason: ``done``, ``time`` (max_seconds are over) or ``signal``.
+        reason: ``done``, ``time`` (max_seconds are over), ``patience`` (validation got no better) or ``signal``.
         signal: number of the signal that asked for the end.
     """
 
@@ -71,6 +71,7 @@ class _Progress:
     pending_count: int = 0
     best_step: int = -1
     best_nats: float = -math.inf
+    waited: int = 0  # validations since the best one
 
 
 class Trainer:
@@ -80,11 +81,12 @@ class Trainer:
         flow: on `device`, with the weights that it starts from.
         train, validation: on `device`; without a validation part there is no best checkpoint.
         config: with numbers of steps, see `TrainConfig.for_sizes`.
-        folder: gets ``log.jsonl``, ``last.json`` and ``best.json`` with their tensors, and ``samples/``.
+        folder: gets ``log.jsonl``, ``last.json`` and ``best.json`` with their tensors, and ``samples/`` unless the
+            data are a table.
         about: further values for the checkpoints, such as the hardware.
         checkpoint: where to go on; None to start.
 
-    Raises CheckpointError where the checkpoint does not fit the flow.
+    Raises CheckpointError where the checkpoint does not fit the flow or the table.
     """
 
     def __init__(
@@ -115,7 +117,7 @@ class Trainer:
             self._load(checkpoint)
 
     def run(self, watch: Watch | None = None, stop: StopWish | None = None) -> Outcome:
-        """Train until the steps or the seconds are over or `stop` asks for an end; save; return how it ended.
+        """Train until steps, seconds or patience are over or `stop` asks for an end; save; return how it ended.
 
         Torch's random numbers are afterwards as they were before, and the flow is in eval mode.
 
@@ -144,37 +146,42 @@ class Trainer:
     def _loop(self, watch: Watch, stop: StopWish, log: Log | None) -> Outcome:
         config, progress = self.config, self.progress
         clock = _Clock(progress.seconds)
-        if self._time_is_over():
-            return Outcome(progress.step, progress.seconds, "time")
-        while progress.step < config.steps:
+        reason = self._reason_to_end()
+        while reason is None:
             loss, norm = self._step(progress.step)
             progress.step += 1
             progress.pending_loss += loss
             progress.pending_count += 1
             progress.seconds = clock.seconds()
             watch.step(progress.step, self._in_units(loss))
-            last = progress.step == config.steps or self._time_is_over()
-            evaluate = last or progress.step % config.eval_every == 0
+            reason = self._reason_to_end()
+            evaluate = reason is not None or progress.step % config.eval_every == 0
             if evaluate or progress.step % config.log_every == 0:
                 record = self._record(norm, evaluate)
                 progress.seconds = clock.seconds()
                 if log is not None:
                     log.write(record)
                 watch.record(record)
-            due = last or progress.step % config.checkpoint_every == 0
+            if reason is None and self._patience_is_over():
+                reason = "patience"
+            due = reason is not None or progress.step % config.checkpoint_every == 0
             if due:
                 self._draw_samples()
             if due or stop.signal is not None:
                 self._save()
-            if last:
-                break
-            if stop.signal is not None:
+            if reason is None and stop.signal is not None:
                 return Outcome(progress.step, progress.seconds, "signal", stop.signal)
-        reason = "done" if progress.step >= config.steps else "time"
         return Outcome(progress.step, progress.seconds, reason)
 
-    def _time_is_over(self) -> bool:
-        return self.config.max_seconds is not None and self.progress.seconds >= self.config.max_seconds
+    def _reason_to_end(self) -> str | None:
+        if self.progress.step >= self.config.steps:
+            return "done"
+        if self.config.max_seconds is not None and self.progress.seconds >= self.config.max_seconds:
+            return "time"
+        return "patience" if self._patience_is_over() else None
+
+    def _patience_is_over(self) -> bool:
+        return 0 < self.config.patience <= self.progress.waited
 
     def _step(self, step: int) -> tuple[float, float | None]:
         """Do one step; return the mean loss in nats and, with clipping, the norm of the gradient before it."""
@@ -231,14 +238,17 @@ class Trainer:
             if found.nats > self.progress.best_nats:
                 self.progress.best_nats = found.nats
                 self.progress.best_step = self.progress.step
+                self.progress.waited = 0
                 self._write("best", {f"weights/{k}": v for k, v in self.flow.state_dict().items()})
+            elif self.progress.step % self.config.eval_every == 0:  # not the one more that a stop by the clock brings
+                self.progress.waited += 1
         return found.named("validation")
 
     def _averaged(self) -> Any:
         return nullcontext() if self.average is None else self.average.in_place_of_the_weights()
 
     def _draw_samples(self) -> None:
-        if self.config.samples and self.processes.writes:
+        if self.config.samples and self.processes.writes and self.feed.split.units is None:
             path = self.folder / "samples" / f"step-{self.progress.step:07d}.png"
             seed = derived_seed(self.config.seed, "samples")
             with self._averaged():
@@ -269,9 +279,12 @@ class Trainer:
             "position": {"epoch": epoch, "batch": batch},
             "about": self.about,
         }
+        if self.feed.split.units is not None:
+            content["units"] = self.feed.split.units.to_json()
         write_checkpoint(self.folder, name, tensors, content)
 
     def _load(self, checkpoint: Checkpoint) -> None:
+        check_units(checkpoint, self.feed.split)
         fill(self.flow, checkpoint.part("weights"), "the checkpoint")
         if self.average is not None:
             self.average.load(checkpoint.part("ema"))

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from course_flows.data import DataError, load_images, load_tabular, toy
+from course_flows.data.tabular import table_names
 
 SAMPLERS = ["two_moons", "eight_gaussians", "checkerboard", "rings", "pinwheel", "two_spirals"]
 FOLDER = os.environ.get("COURSE_FLOWS_DATA")
@@ -200,6 +201,28 @@ def test_tables_from_a_folder(tmp_path):
     assert load_tabular("a", data_dir=tmp_path).labels.tolist() == [0, 1, 0, 1]
 
 
+def test_rows_with_missing_values_can_be_left_out(tmp_path):
+    x = np.arange(12.0).reshape(6, 2)
+    x[[1, 4], [0, 1]] = np.nan
+    np.savez(tmp_path / "holes.npz", x=x, y=np.arange(6))
+    (tmp_path / "gaps.csv").write_text("a,b\n1,2\n,3\n4,nan\n5,6\n")
+    data = load_tabular("holes", tmp_path, drop_missing=True)
+    assert np.array_equal(data.x.numpy(), x[[0, 2, 3, 5]])
+    assert (data.labels.tolist(), data.left_out) == ([0, 2, 3, 5], 2)
+    data = load_tabular("gaps", tmp_path, drop_missing=True)
+    assert (data.x.tolist(), data.left_out) == ([[1, 2], [5, 6]], 2)
+    assert load_tabular("iris", drop_missing=True).left_out == 0
+
+
+def test_tables_of_a_folder_are_listed(tmp_path, monkeypatch):
+    assert table_names() == ()
+    (tmp_path / "tabular").mkdir()
+    for name in ("b.csv", "a.npz", "notes.txt", "tabular/c.npz", "tabular/a.csv"):
+        (tmp_path / name).touch()
+    monkeypatch.setenv("COURSE_FLOWS_DATA", str(tmp_path))
+    assert table_names() == ("a", "b", "c")
+
+
 def test_broken_tables_are_said(tmp_path):
     x = np.ones((4, 3))
     x[1, 1] = np.nan
@@ -209,6 +232,9 @@ def test_broken_tables_are_said(tmp_path):
     (tmp_path / "words.csv").write_text("a,b\n1,two\n")
     (tmp_path / "ragged.csv").write_text("a,b\n1,2\n3\n")
     (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "bare.csv").write_text("1,2\n3,4\n")
+    (tmp_path / "gaps.csv").write_text("a,b\n1,\n3,4\n")
+    (tmp_path / "endless.csv").write_text("a,b\n1,inf\n3,4\n")
     (tmp_path / "torn.npz").write_bytes(b"PK\x03\x04 torn")
     (tmp_path / "latin.csv").write_bytes("a\n\xe9\n".encode("latin-1"))
     np.savez(tmp_path / "real_labels.npz", x=np.ones((3, 2)), y=np.array([0.5, 1.7, 2.9]))
@@ -216,19 +242,22 @@ def test_broken_tables_are_said(tmp_path):
     np.savez(tmp_path / "few_names.npz", x=np.ones((3, 2)), columns=np.array(["a"]))
     np.savez(tmp_path / "letters.npz", x=np.array([["a", "b"]]))
     for name, words in {
-        "holes": "1 of 4 rows with NaN",
+        "holes": r"1 of 4 rows with missing values \(NaN\): fill them, or leave those rows out",
         "flat": "no array x of shape",
         "objects": "cannot be read",
-        "words": "not a number",
-        "ragged": "is not a table|not a number",
-        "empty": "is not a table",
+        "words": "words.csv, line 2, column b: expected a number, found 'two'",
+        "ragged": "line 3: expected 2 values, one a column name, found 1",
+        "empty": "is not a table: expected a line of column names and lines of numbers",
+        "bare": "expected column names in the first line, found numbers",
+        "gaps": "1 of 2 rows with missing values",
+        "endless": "1 of 2 rows with infinite values",
         "torn": "cannot be read",
-        "latin": "not a number",
+        "latin": "cannot be read as a text file",
         "real_labels": "whole numbers y",
         "few_labels": r"whole numbers y of shape \(3,\)",
         "few_names": "one name a column",
         "letters": "expected numbers in x",
-        "absent": "'absent' was not found",
+        "absent": "'absent' was not found .looked in .*, which holds bare, empty, endless, ",
     }.items():
         with pytest.raises(DataError, match=words):
             load_tabular(name, data_dir=tmp_path)

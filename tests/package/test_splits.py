@@ -1,9 +1,12 @@
 """From a table to three parts: shares, standardization, and noise where values were rounded."""
 
+import json
+
+import numpy as np
 import pytest
 import torch
 
-from course_flows.data import DataError, TabularData, load_tabular, split_table
+from course_flows.data import DataError, TabularData, Units, load_split, load_tabular, split_table
 
 
 def table(n=1000, seed=0):
@@ -79,3 +82,72 @@ def test_tables_that_cannot_be_split():
     data.x[:, 2] = 7
     with pytest.raises(DataError, match="c holds the one value 7: leave it out"):
         split_table(data)
+
+
+def test_units_lead_back_to_the_table():
+    data = table()
+    split = split_table(data)
+    units = Units.from_json(json.loads(json.dumps(split.units.to_json())))
+    assert torch.equal(units.restore(split.test), split.mean + split.deviation * split.test)
+    assert units.restore(split.test.float()).dtype == torch.float64
+    assert units.agrees_with(split.units)
+    assert units.columns == data.columns
+    # the density of a standardized row and of the same row in the units of the table
+    normal = torch.distributions.Normal(0.0, 1.0)
+    scaled = torch.distributions.Normal(split.mean, split.deviation)
+    difference = normal.log_prob(split.test).sum(1) - scaled.log_prob(units.restore(split.test)).sum(1)
+    torch.testing.assert_close(difference, torch.full((len(split.test),), units.log_scale).double())
+    for other in (
+        Units(units.columns[::-1], units.mean, units.deviation),
+        Units(units.columns, units.mean + 1e-6 * units.deviation, units.deviation),
+        Units(units.columns, units.mean, units.deviation * (1 + 1e-6)),
+    ):
+        assert not units.agrees_with(other)
+    assert units.agrees_with(Units(units.columns, units.mean + 1e-12 * units.deviation, units.deviation))
+
+
+def test_a_table_with_holes_is_split_without_them(tmp_path):
+    x = table(500).x.numpy()
+    x[::10, 0] = np.nan
+    np.savez(tmp_path / "holes.npz", x=x)
+    with pytest.raises(DataError, match="50 of 500 rows with missing values"):
+        load_split("holes", tmp_path)
+    split = load_split("holes", tmp_path, drop_missing=True)
+    assert (len(rows(split)), split.left_out) == (450, 50)
+
+
+def write_patches(folder, **arrays):
+    generator = np.random.default_rng(0)
+    made = {
+        part: generator.integers(0, 256, (count, 8, 8), dtype=np.uint8)
+        for part, count in {"train": 300, "validation": 40, "test": 50}.items()
+    }
+    (folder / "bsds300").mkdir()
+    np.savez(folder / "bsds300" / "patches8_gray.npz", **{**made, **arrays})
+    return made
+
+
+def test_patches_are_noised_scaled_and_lose_their_mean(tmp_path):
+    made = write_patches(tmp_path)
+    split = load_split("bsds300", tmp_path)
+    for part, patches in made.items():
+        x = getattr(split, part)
+        assert x.shape == (len(patches), 63)
+        last = -x.sum(1, keepdim=True)  # the mean of all 64 is 0
+        centered = patches.reshape(-1, 64) - patches.mean((1, 2))[:, None]
+        difference = 256 * torch.cat([x, last], 1) - torch.from_numpy(centered)
+        assert difference.abs().max() < 1  # noise of [0, 1), less its mean
+        assert difference.std().item() == pytest.approx(12**-0.5, rel=0.05)
+    assert torch.equal(split.units.restore(split.test), split.test)
+    assert split.units.log_scale == 0
+    assert torch.equal(load_split("bsds300", tmp_path).test, split.test)
+
+
+def test_patches_that_are_not_there_or_broken(tmp_path, monkeypatch):
+    monkeypatch.delenv("COURSE_FLOWS_DATA", raising=False)
+    for folder in (None, tmp_path):
+        with pytest.raises(DataError, match=r"bsds300 was not found .*: put patches8_gray\.npz into a folder"):
+            load_split("bsds300", folder)
+    write_patches(tmp_path, test=np.zeros((5, 7, 8), np.uint8))
+    with pytest.raises(DataError, match=r"expected uint8 arrays .* of shape \(N, 8, 8\), found .*\(5, 7, 8\)"):
+        load_split("bsds300", tmp_path)

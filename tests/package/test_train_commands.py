@@ -137,6 +137,24 @@ def test_signals_save_first(tmp_path, number, name):
     assert [r["step"] for r in read_log(tmp_path)] == list(range(1, step + 3))
 
 
+def test_patience_ends_a_run_and_evaluation_takes_its_best_weights(tmp_path):
+    words = [*TINY, "--lr", "0.3", "--steps", "4000", "--eval-every", "2", "--patience", "2", "--samples", "0"]
+    result = run("train", "--out", tmp_path, *words)
+    assert result.exit_code == 0, result.output
+    progress = read_checkpoint(tmp_path / "last.json").content["progress"]
+    assert progress["step"] == progress["best_step"] + 4 < 4000
+    said = f"ended at step {progress['step']:,} of 4,000, since validation was no better than at step "
+    assert f"{said}{progress['best_step']:,} for 2 times" in result.output
+    assert run("evaluate", tmp_path).exit_code == 0
+    written = json.loads((tmp_path / "evaluation-test.json").read_text())
+    assert (written["checkpoint"], written["step"]) == ("best", progress["best_step"])
+    result = run("train", "--out", tmp_path, "--resume", "--patience", "3")
+    assert result.exit_code == 0
+    content = read_checkpoint(tmp_path / "last.json").content
+    assert content["progress"]["step"] > progress["step"]
+    assert content["about"]["command"].endswith("(gone on with --patience 3)")
+
+
 def test_a_folder_with_a_run_is_not_overwritten(finished):
     result = run("train", "--out", finished, *TINY)
     assert result.exit_code == 2

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 import torch
-from training_runs import DIGITS, MOONS, assert_same_run, trainer_of
+from training_runs import DIGITS, MOONS, StopAt, assert_same_run, run_with_stop, trainer_of
 
 from course_flows.training import load_run
 from course_flows.training import trainer as trainer_module
 from course_flows.training.checkpoint import read_checkpoint
 from course_flows.training.config import build_flow
 from course_flows.training.data_feed import load_training
-from course_flows.training.errors import CheckpointError, NonFiniteError
+from course_flows.training.errors import CheckpointError, ConfigError, NonFiniteError
 from course_flows.training.evaluation import Score, score
 from course_flows.training.processes import derived_seed
 from course_flows.training.runs import read_log
 from course_flows.training.signals import StopWish
-from course_flows.training.trainer import Watch
 
 PLAIN = {**DIGITS}
 ALL = {**DIGITS, "ema": 0.9, "schedule": "cosine", "warmup": 5, "clip": 1.0, "optimizer": "adamw", "weight_decay": 0.1}
@@ -30,26 +29,6 @@ BATCH_NORM = {
     "ema": 0.9,
 }
 RUNS = {"plain": PLAIN, "all options": ALL, "batch norm": BATCH_NORM, "bf16": {**DIGITS, "precision": "bf16"}}
-
-
-class StopAt(Watch):
-    """Wishes for a stop after a step, as a signal does."""
-
-    def __init__(self, step: int, stop: StopWish) -> None:
-        self.at, self.stop = step, stop
-
-    def step(self, step, train):
-        if step == self.at:
-            self.stop.signal = 15
-
-
-def run_with_stop(folder: Path, given: dict, at: int) -> None:
-    stop = StopWish()
-    outcome = trainer_of(folder, given).run(StopAt(at, stop), stop)
-    assert (outcome.step, outcome.reason, outcome.signal) == (at, "signal", 15)
-    torch.randn(7)  # whatever happens to torch's random numbers in between
-    outcome = trainer_of(folder, {}, read_checkpoint(folder / "last.json")).run()
-    assert (outcome.step, outcome.reason) == (given["steps"], "done")
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -119,6 +98,65 @@ def test_the_best_checkpoint_is_that_of_the_best_validation(tmp_path, monkeypatc
     flow, _ = load_run(tmp_path / "run")
     assert all(torch.equal(value, expected[name]) for name, value in flow.state_dict().items())
     assert not (tmp_path / "short" / "best.json").exists()
+
+
+PATIENT = {**ALL, "eval_every": 3, "patience": 3}
+SCORES = [-9.0, -5.0, -6.0, -4.0, -8.0, -7.0, -4.0, -3.0]  # after the steps 3, 6, …: three in a row at 21
+
+
+def scripted(monkeypatch, scores=SCORES, start=0):
+    found = iter(scores[start:])
+    monkeypatch.setattr(trainer_module, "score", lambda flow, split, seed: Score(next(found), 0.1, len(split)))
+
+
+@pytest.mark.parametrize("stop", [None, 5, 13, 18, 20])
+def test_patience_ends_a_run_at_the_same_step_with_or_without_a_stop(tmp_path, monkeypatch, stop):
+    scripted(monkeypatch)
+    outcome = trainer_of(tmp_path / "whole", PATIENT).run()
+    assert (outcome.step, outcome.reason) == (21, "patience")
+    best = read_checkpoint(tmp_path / "whole" / "best.json").content["progress"]
+    assert (best["step"], best["best_nats"]) == (12, -4.0)
+    if stop is None:
+        return
+    scripted(monkeypatch)
+    wish = StopWish()
+    assert trainer_of(tmp_path / "stopped", PATIENT).run(StopAt(stop, wish), wish).step == stop
+    scripted(monkeypatch, start=stop // 3)
+    outcome = trainer_of(tmp_path / "stopped", {}, read_checkpoint(tmp_path / "stopped" / "last.json")).run()
+    assert (outcome.step, outcome.reason) == (21, "patience")
+    assert_same_run(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_more_patience_goes_on_with_the_same_bits(tmp_path, monkeypatch):
+    scripted(monkeypatch)
+    trainer_of(tmp_path / "long", {**PATIENT, "patience": 4, "steps": 24}).run()
+    scripted(monkeypatch)
+    trainer_of(tmp_path / "short", {**PATIENT, "patience": 1, "steps": 24}).run()
+    checkpoint = read_checkpoint(tmp_path / "short" / "last.json")
+    assert checkpoint.content["progress"]["step"] == 9
+    again = trainer_of(tmp_path / "short", {}, checkpoint).run()
+    assert (again.step, again.reason) == (9, "patience")  # it is over already
+    scripted(monkeypatch, start=3)
+    outcome = trainer_of(tmp_path / "short", {"patience": 4}, checkpoint).run()
+    assert (outcome.step, outcome.reason) == (24, "done")
+    assert_same_run(tmp_path / "long", tmp_path / "short")
+
+
+def test_the_validation_of_a_stop_by_the_clock_costs_no_patience(tmp_path, monkeypatch):
+    scripted(monkeypatch, [-1.0, -2.0, -2.0])
+    trainer = trainer_of(tmp_path, {**PATIENT, "patience": 1, "eval_every": 100, "steps": 1000, "max_seconds": 1e-9})
+    assert trainer.run().step == 1
+    for steps, waited in ((2, 0), (100, 1)):
+        trainer.config = replace(trainer.config, steps=steps, max_seconds=None)
+        assert trainer.run().step == steps
+        assert trainer.progress.waited == waited
+
+
+def test_patience_needs_a_validation_part(tmp_path):
+    with pytest.raises(ConfigError, match="patience 3 needs a validation part"):
+        trainer_of(tmp_path, {**PATIENT, "validation": 0})
+    with pytest.raises(ConfigError, match="expected patience to be 0 or more, found -1"):
+        trainer_of(tmp_path, {**PATIENT, "patience": -1})
 
 
 def test_what_validation_says_is_what_the_best_checkpoint_gives(tmp_path):

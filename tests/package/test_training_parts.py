@@ -47,7 +47,7 @@ def test_parts_are_apart():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"data": "mnst"}, "expected one of the data sets digits, mnist"),
+        ({"data": "mnst"}, "expected data to be one of digits, mnist.*did you mean 'mnist'"),
         (
             {"data": "digits", "subset": 1201},
             r"at most 1200 images \(1500 of digits less 300 for validation\), found 1201",

@@ -11,7 +11,8 @@ from course_flows.training.checkpoint import Checkpoint, read_checkpoint
 from course_flows.training.config import TrainConfig, build_flow, make_config
 from course_flows.training.data_feed import load_training
 from course_flows.training.runs import read_log
-from course_flows.training.trainer import Trainer
+from course_flows.training.signals import StopWish
+from course_flows.training.trainer import Trainer, Watch
 
 DIGITS: dict[str, Any] = {
     "preset": "nice-digits",
@@ -49,6 +50,27 @@ def trainer_of(folder: Path, given: dict[str, Any], checkpoint: Checkpoint | Non
     config = config.for_sizes(len(train), len(validation) if validation else 0)
     flow = build_flow(config, train.event_shape)
     return Trainer(flow, train, config, folder, validation=validation, checkpoint=checkpoint)
+
+
+class StopAt(Watch):
+    """Wishes for a stop after a step, as a signal does."""
+
+    def __init__(self, step: int, stop: StopWish) -> None:
+        self.at, self.stop = step, stop
+
+    def step(self, step, train):
+        if step == self.at:
+            self.stop.signal = 15
+
+
+def run_with_stop(folder: Path, given: dict[str, Any], at: int) -> None:
+    """Train until a step, stop, and go on to the end."""
+    stop = StopWish()
+    outcome = trainer_of(folder, given).run(StopAt(at, stop), stop)
+    assert (outcome.step, outcome.reason, outcome.signal) == (at, "signal", 15)
+    torch.randn(7)  # whatever happens to torch's random numbers in between
+    outcome = trainer_of(folder, {}, read_checkpoint(folder / "last.json")).run()
+    assert (outcome.step, outcome.reason) == (given["steps"], "done")
 
 
 def assert_same_run(one: Path, other: Path) -> None:
