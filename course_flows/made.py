@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from course_flows.masked_linear import MaskedLinear, StripedLinear, strips_of
 from course_flows.nets import activation_named
 
-__all__ = ["MADE", "MaskedLinear", "Stage", "hidden_degrees", "input_degrees"]
+__all__ = ["MADE", "Stage", "hidden_degrees", "input_degrees"]
+
+LARGE, STRIPS = 2**18, 8  # from so many entries of a mask on, so many strips
 
 
 def input_degrees(features: int, order: Sequence[int] | Tensor | None = None) -> Tensor:
@@ -50,36 +53,6 @@ def hidden_degrees(units: int, features: int, lowest: int = 1, seed: int | None 
         return lowest + torch.arange(units) * (highest - lowest + 1) // units
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(lowest, highest + 1, (units,), generator=generator).sort().values
-
-
-class MaskedLinear(nn.Module):
-    """A linear layer without some of its weights, ``(*batch, in) -> (*batch, out)``.
-
-    Arguments:
-        mask: bool ``(out, in)``, True for the weights that are there.
-
-    The other entries of ``weight`` are never used, so that they get no gradient.
-    """
-
-    mask: Tensor
-
-    def __init__(self, mask: Tensor) -> None:
-        super().__init__()
-        out_features, in_features = mask.shape
-        plain = nn.Linear(in_features, out_features)
-        self.weight, self.bias = plain.weight, plain.bias
-        self.register_buffer("mask", mask, persistent=False)
-
-    def masked_weight(self) -> Tensor:
-        """Return the weights with zeros where there are none, ``(out, in)``."""
-        return self.weight * self.mask
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.linear(x, self.masked_weight(), self.bias)
-
-    def extra_repr(self) -> str:
-        out_features, in_features = self.mask.shape
-        return f"in_features={in_features}, out_features={out_features}, {int(self.mask.sum())} weights"
 
 
 class MADE(nn.Module):
@@ -143,8 +116,8 @@ class MADE(nn.Module):
         for k, degrees in enumerate([input_degrees(features, order), *of_hidden]):
             self.register_buffer(f"degrees_{k}", degrees)  # a saved network keeps them; the masks follow from them
         *masks, last = self._masks()
-        self.layers = nn.ModuleList(map(MaskedLinear, masks))
-        self.last = MaskedLinear(last)
+        self.layers = nn.ModuleList(map(_linear, masks))
+        self.last = _linear(last, features)
         self.register_load_state_dict_post_hook(_mask_again)
         if zero_init:
             nn.init.zeros_(self.last.weight)
@@ -202,10 +175,19 @@ class MADE(nn.Module):
         return [Stage(layer, k == 0, skip) for k, (layer, skip) in enumerate(zip(layers, skips))]
 
 
+def _linear(mask: Tensor, rows: int | None = None) -> MaskedLinear | StripedLinear:
+    """Return the faster layer for a mask: strips pay for large ones with steps; after `rows` rows the steps repeat."""
+    height = -(-(rows or len(mask)) // STRIPS)
+    strips = strips_of(mask, height) if mask.numel() >= LARGE else None
+    if strips is None or sum(math.prod(strip.shape) for strip in strips) > 0.75 * mask.numel():
+        return MaskedLinear(mask)
+    return StripedLinear(mask, height)
+
+
 def _mask_again(net: MADE, _: object) -> None:
     """Follow degrees that were loaded. A function with a name, so that flows can be pickled."""
     for stage, mask in zip(net.stages(), net._masks()):
-        stage.layer.mask = mask
+        stage.layer.set_mask(mask)
 
 
 @dataclass(frozen=True)
@@ -218,6 +200,6 @@ class Stage:
         skips: 2 for the first and 1 for the second layer of a residual pair, 0 outside of pairs.
     """
 
-    layer: MaskedLinear
+    layer: MaskedLinear | StripedLinear
     opens: bool
     skips: int

@@ -10,7 +10,7 @@ import torch
 from constructors import CASES, Case
 from torch.nn.utils.parametrize import is_parametrized
 
-from course_flows.made import MaskedLinear
+from course_flows.masked_linear import MaskedLinear
 
 TOLERANCE = 1e-9
 

@@ -1,0 +1,213 @@
+"""Linear layers without some of their weights: one that masks them, one that neither stores nor multiplies most."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.nn import functional
+
+__all__ = ["MaskedLinear", "StripedLinear", "strips_of"]
+
+
+class MaskedLinear(nn.Module):
+    """A linear layer without some of its weights, ``(*batch, in) -> (*batch, out)``.
+
+    Arguments:
+        mask: bool ``(out, in)``, True for the weights that are there.
+
+    The other entries of ``weight`` are never used, so that they get no gradient.
+    """
+
+    mask: Tensor
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__()
+        out_features, in_features = mask.shape
+        plain = nn.Linear(in_features, out_features)
+        self.weight, self.bias = plain.weight, plain.bias
+        self.register_buffer("mask", mask, persistent=False)
+
+    def set_mask(self, mask: Tensor) -> None:
+        """Take another mask of the same shape."""
+        self.mask = mask
+
+    def masked_weight(self) -> Tensor:
+        """Return the weights with zeros where there are none, ``(out, in)``."""
+        return self.weight * self.mask
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.linear(x, self.masked_weight(), self.bias)
+
+    def extra_repr(self) -> str:
+        out_features, in_features = self.mask.shape
+        return f"in_features={in_features}, out_features={out_features}, {int(self.mask.sum())} weights"
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Some rows of a matrix of weights that is zero beside an interval of columns.
+
+    Attributes:
+        rows: the rows.
+        columns: the interval.
+        edge: the part of the interval, at one end of it, in which some weights are missing; counted within it.
+    """
+
+    rows: slice
+    columns: slice
+    edge: slice
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of the stored block."""
+        return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
+
+
+def strips_of(mask: Tensor, height: int) -> tuple[Strip, ...] | None:
+    """Cut the rows of a mask ``(out, in)`` into strips of `height`; None where one of them has no such form.
+
+    >>> strips_of(torch.ones(4, 4).tril().bool(), 2)[1]
+    Strip(rows=slice(2, 4, None), columns=slice(0, 4, None), edge=slice(3, 4, None))
+    """
+    strips = []
+    for start in range(0, len(mask), height):
+        rows = mask[start : start + height]
+        some, every = _interval(rows.any(dim=0)), _interval(rows.all(dim=0))
+        if some is None or every is None:
+            return None
+        width, left, right = some[1] - some[0], every[0] - some[0], some[1] - every[1]
+        if every[0] == every[1]:
+            edge = slice(0, width)
+        elif left and right:
+            return None
+        else:
+            edge = slice(0, left) if left else slice(width - right, width)
+        strips.append(Strip(slice(start, start + len(rows)), slice(*some), edge))
+    return tuple(strips)
+
+
+def _interval(flags: Tensor) -> tuple[int, int] | None:
+    """Return where flags are set, from and to; None where this is not one interval."""
+    places = flags.nonzero().flatten().tolist()
+    if not places:
+        return 0, 0
+    start, stop = places[0], places[-1] + 1
+    return (start, stop) if stop - start == len(places) else None
+
+
+class StripedLinear(nn.Module):
+    """The same layer as `MaskedLinear` for masks with steps, such as those of sorted units, at half the cost.
+
+    The rows are cut into strips, of which only the interval of columns with weights is stored, block after block in
+    `weight`, and multiplied. Weights that are missing inside of an interval are kept at zero: each pass sees to it. A
+    new layer is that of a `MaskedLinear` from the same random numbers. Second derivatives work.
+
+    Arguments:
+        mask: bool ``(out, in)``, True for the weights that are there; in each strip, the columns with weights are an
+            interval, and those with all weights nothing, the same interval, or one end of it.
+        height: rows of a strip.
+
+    Raises ValueError for other masks.
+    """
+
+    edges: Tensor
+
+    def __init__(self, mask: Tensor, height: int) -> None:
+        super().__init__()
+        self.out_features, self.in_features = mask.shape
+        self.height = height
+        plain = nn.Linear(self.in_features, self.out_features)
+        blocks = [plain.weight[strip.rows, strip.columns].flatten() for strip in self._cut(mask)]
+        self.weight, self.bias = nn.Parameter(torch.cat(blocks).detach()), plain.bias
+        self.set_mask(mask)
+
+    def set_mask(self, mask: Tensor) -> None:
+        """Take another mask of the same shape, with strips of the same size; ValueError for others."""
+        self.strips = self._cut(mask)
+        self.sizes = [math.prod(strip.shape) for strip in self.strips]
+        if sum(self.sizes) != len(self.weight):
+            raise ValueError(f"StripedLinear expects a mask for {len(self.weight)} weights, found {sum(self.sizes)}")
+        edges = [mask[strip.rows, strip.columns][:, strip.edge] for strip in self.strips]
+        self.edge_shapes = [edge.shape for edge in edges]
+        self.register_buffer("edges", torch.cat([edge.flatten() for edge in edges]).to(self.bias), persistent=False)
+
+    def _cut(self, mask: Tensor) -> tuple[Strip, ...]:
+        strips = strips_of(mask, self.height) if mask.shape == (self.out_features, self.in_features) else None
+        if strips is None:
+            raise ValueError(f"StripedLinear expects a mask in strips of {self.height} rows, found another one")
+        return strips
+
+    def blocks(self, stored: Tensor) -> list[Tensor]:
+        """See stored numbers as the blocks of the strips."""
+        return [part.view(strip.shape) for strip, part in zip(self.strips, stored.split(self.sizes))]
+
+    def clear(self, stored: Tensor) -> None:
+        """Put zeros where there are no weights."""
+        for strip, block, there in zip(self.strips, self.blocks(stored), self._masks()):
+            block[:, strip.edge].mul_(there)
+
+    def _masks(self) -> list[Tensor]:
+        parts = self.edges.split([shape.numel() for shape in self.edge_shapes])
+        return [part.view(shape) for part, shape in zip(parts, self.edge_shapes)]
+
+    def masked_weight(self) -> Tensor:
+        """Return the weights with zeros where there are none, ``(out, in)``."""
+        full = self.weight.new_zeros(self.out_features, self.in_features)
+        for strip, block, there in zip(self.strips, self.blocks(self.weight), self._masks()):
+            full[strip.rows, strip.columns] = block
+            full[strip.rows, strip.columns][:, strip.edge] *= there
+        return full
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not _by_hand(x):
+            return functional.linear(x, self.masked_weight(), self.bias)
+        rows = x.reshape(-1, self.in_features)
+        return _Strips.apply(self, rows, self.weight, self.bias).view(*x.shape[:-1], self.out_features)
+
+    def extra_repr(self) -> str:
+        missing = int((self.edges == 0).sum())
+        sizes = f"in_features={self.in_features}, out_features={self.out_features}"
+        return f"{sizes}, {len(self.weight) - missing} weights in {len(self.strips)} strips"
+
+
+def _by_hand(x: Tensor) -> bool:
+    """Return whether nothing asks for another form: torch.func, torch.compile, forward-mode derivatives, autocast."""
+    if torch.compiler.is_compiling() or x.is_meta or torch._C._functorch.maybe_current_level() is not None:
+        return False
+    return forward_ad.unpack_dual(x).tangent is None and not torch.is_autocast_enabled(x.device.type)
+
+
+class _Strips(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, layer: StripedLinear, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        layer.clear(weight.data)
+        ctx.layer = layer
+        ctx.save_for_backward(x, weight, bias)
+        out = x.new_empty(len(x), layer.out_features)
+        for strip, block in zip(layer.strips, layer.blocks(weight)):
+            torch.addmm(bias[strip.rows], x[:, strip.columns], block.t(), out=out[:, strip.rows])
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        x, weight, bias = ctx.saved_tensors
+        layer, (_, *wanted) = ctx.layer, ctx.needs_input_grad
+        if torch.is_grad_enabled():  # second derivatives are wanted
+            out = functional.linear(x, layer.masked_weight(), bias)
+            inputs = [value for value, asked in zip((x, weight, bias), wanted) if asked]
+            found = iter(torch.autograd.grad(out, inputs, g, create_graph=True))
+            return None, *(next(found) if asked else None for asked in wanted)
+        of_x = torch.zeros_like(x) if wanted[0] else None
+        of_weight = torch.empty_like(weight)
+        for strip, block, of_block in zip(layer.strips, layer.blocks(weight), layer.blocks(of_weight)):
+            here = g[:, strip.rows]
+            torch.mm(here.t(), x[:, strip.columns], out=of_block)
+            if of_x is not None:
+                of_x[:, strip.columns].addmm_(here, block)
+        layer.clear(of_weight)
+        return None, of_x, of_weight, g.sum(0)
