@@ -1,0 +1,18 @@
+# mistake: With a context no unit has degree 0, so that the first output does not see the context.
+# hint: Which units may the output of the first coordinate see?
+def made_masks(order, hidden, parameters=1, context=0):
+    """Return the masks of a MADE's layers, bool (out, in) each, for an order of the coordinates and sizes of hidden layers."""
+    D = len(order)
+    if sorted(order) != list(range(D)):
+        raise ValueError(f"expected each of 0 to {D - 1} once, found {order}")
+    places = torch.tensor(order).argsort() + 1
+    lowest = 1
+    count = max(D - lowest, 1)
+    below = torch.cat([places, torch.zeros(context, dtype=places.dtype)])  # all units may see what has degree 0
+    masks = []
+    for units in hidden:
+        degrees = lowest + torch.arange(units) % count
+        masks.append(degrees[:, None] >= below)
+        below = degrees
+    masks.append(places.repeat_interleave(parameters)[:, None] > below)
+    return masks

@@ -1,0 +1,21 @@
+# mistake: inverse calls the network once, with z.
+# hint: The network reads x. Which coordinate of x can be found first?
+class MAFLayer(torch.nn.Module):
+    """x_i = mu_i + exp(lambda_i / 2) z_i, where (mu, lambda) = net(x, context) and entry i depends on what comes before i.
+
+    net: a module with an order; net(x, context) returns the pair (mu, log_variance), each (*batch, D).
+    """
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x, context=None):
+        """Map x (*batch, D) to z of the same shape; return z and the log-determinants (*batch) of x -> z."""
+        mu, log_variance = self.net(x, context)
+        return (x - mu) * (-0.5 * log_variance).exp(), -0.5 * log_variance.sum(dim=-1)
+
+    def inverse(self, z, context=None):
+        """Map z (*batch, D) to x of the same shape; return x and the log-determinants (*batch) of z -> x."""
+        mu, log_variance = self.net(z, context)
+        return mu + (0.5 * log_variance).exp() * z, 0.5 * log_variance.sum(dim=-1)
