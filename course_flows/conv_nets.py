@@ -40,7 +40,7 @@ class ConvNet(nn.Module):
     ) -> None:
         super().__init__()
         self.context_channels = context_channels
-        conv = _NormalizedConv if normalize else _PlainConv
+        conv: type[_NormalizedConv | _PlainConv] = _NormalizedConv if normalize else _PlainConv
         self.first = conv(in_channels + context_channels, channels, 3)
         self.second = conv(channels, channels, 1)
         self.last = nn.Conv2d(channels, out_channels, 3, padding=1)
@@ -57,7 +57,8 @@ class ConvNet(nn.Module):
 
     def weights(self) -> tuple[Tensor, ...]:
         """Return weight and bias of each of the three convolutions, with the normalizations folded in."""
-        return *self.first.folded(), *self.second.folded(), self.last.weight, self.last.bias  # type: ignore[return-value]
+        assert self.last.bias is not None
+        return *self.first.folded(), *self.second.folded(), self.last.weight, self.last.bias
 
     @property
     def waits(self) -> bool:
@@ -96,7 +97,8 @@ class _PlainConv(nn.Conv2d):
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Return weight and bias."""
-        return self.weight, self.bias  # type: ignore[return-value]
+        assert self.bias is not None
+        return self.weight, self.bias
 
 
 class _NormalizedConv(nn.Module):
