@@ -9,7 +9,7 @@ import torch
 
 from course_flows.flow import Flow
 from course_flows.training.data_feed import Split
-from course_flows.training.devices import seeded
+from course_flows.training.devices import denormals_as_zero, seeded
 from course_flows.training.metrics import bits_per_dim, evaluation
 from course_flows.transforms.base import Compose, Transform, sum_event
 from course_flows.transforms.images import Flatten
@@ -82,7 +82,7 @@ def score(flow: Flow, split: Split, samples: int = 1, seed: int = 0, logits: boo
     takes one more pass and is computed with `logits` alone.
     """
     device = split.values.device
-    with seeded(seed, device):
+    with seeded(seed, device), denormals_as_zero():
         if split.levels is None:
             return _score_points(flow, split)
         size = math.prod(split.event_shape)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from course_flows.data import Units
 from course_flows.flow import Flow
-from course_flows.training.devices import seeded
+from course_flows.training.devices import denormals_as_zero, seeded
 from course_flows.training.errors import ConfigError
 from course_flows.training.metrics import evaluation
 from course_flows.transforms.preprocessing import quantize
@@ -28,7 +28,7 @@ def draw(flow: Flow, count: int, seed: int = 0, temperature: float = 1.0) -> Ten
     """Draw ``(count, *event)`` from latents that are multiplied by `temperature`; the same seed, the same samples."""
     if count < 1 or temperature <= 0:
         raise ConfigError(f"expected at least 1 sample and a positive temperature, found {count} and {temperature}")
-    with seeded(seed, flow.base.anchor.device), evaluation(flow):
+    with seeded(seed, flow.base.anchor.device), denormals_as_zero(), evaluation(flow):
         return flow.sample(count, temperature=temperature)
 
 

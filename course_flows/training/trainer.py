@@ -17,7 +17,7 @@ from course_flows.flow import Flow
 from course_flows.training.checkpoint import Checkpoint, fill, write_checkpoint
 from course_flows.training.config import TrainConfig
 from course_flows.training.data_feed import Feed, Split
-from course_flows.training.devices import conditioners_in, load_random_state, random_state, seeded
+from course_flows.training.devices import conditioners_in, denormals_as_zero, load_random_state, random_state, seeded
 from course_flows.training.evaluation import finite_or_none, score
 from course_flows.training.non_finite import Batch, report_non_finite
 from course_flows.training.optimization import (
@@ -127,6 +127,7 @@ class Trainer:
         checks = flow.validate
         with ExitStack() as stack:
             stack.enter_context(torch.enable_grad())
+            stack.enter_context(denormals_as_zero())
             stack.enter_context(seeded(self.processes.noise_seed(self.config.seed), self.device))
             if self._random is not None:
                 load_random_state(self._random, self.device)

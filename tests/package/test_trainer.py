@@ -19,6 +19,7 @@ from course_flows.training.evaluation import Score, score
 from course_flows.training.processes import derived_seed
 from course_flows.training.runs import read_log
 from course_flows.training.signals import StopWish
+from course_flows.training.trainer import Watch
 
 PLAIN = {**DIGITS}
 ALL = {**DIGITS, "ema": 0.9, "schedule": "cosine", "warmup": 5, "clip": 1.0, "optimizer": "adamw", "weight_decay": 0.1}
@@ -245,3 +246,18 @@ def test_a_run_with_an_average_is_used_with_it(tmp_path):
     seed = derived_seed(0, "validation")
     assert score(flow, trainer.validation, seed=seed).nats == validation
     assert score(trainer.flow, trainer.validation, seed=seed).nats != validation
+
+
+def test_steps_take_denormal_numbers_as_zero(tmp_path):
+    """Weights of dead units become so small in long runs; each step would be several times slower."""
+    seen = []
+
+    class Look(Watch):
+        def step(self, step, train):
+            seen.append((torch.tensor(1e-38) * 1e-3).item())
+
+    can = torch.set_flush_denormal(True)
+    torch.set_flush_denormal(False)
+    trainer_of(tmp_path, {**MOONS, "steps": 2}).run(Look())
+    assert [value == 0 for value in seen] == [can, can]
+    assert (torch.tensor(1e-38) * 1e-3).item() != 0

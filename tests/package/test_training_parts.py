@@ -14,7 +14,7 @@ from course_flows import bits_per_dim, dequantize
 from course_flows.models import PRESETS, build
 from course_flows.training.config import TrainConfig, build_flow, make_config
 from course_flows.training.data_feed import Feed, Split, load_test, load_training
-from course_flows.training.devices import choose_device, conditioners_in
+from course_flows.training.devices import choose_device, conditioners_in, denormals_as_zero
 from course_flows.training.errors import ConfigError, DeviceError
 from course_flows.training.evaluation import score
 from course_flows.training.optimization import (
@@ -274,3 +274,17 @@ def test_points_have_nats_and_no_bits():
     assert found.nats_error == pytest.approx(expected.std().item() / 100)
     assert set(found.named("test")) == {"test_nats", "test_nats_standard_error"}
     assert score(flow, replace(test, values=test.values[:1])).named("test")["test_nats_standard_error"] is None
+
+
+def test_denormal_numbers_are_zero_for_a_while():
+    """Arithmetic with them is slow, so training and scoring do without; what was before comes back."""
+    can = torch.set_flush_denormal(True)
+    torch.set_flush_denormal(False)
+    tiny = torch.tensor(1e-38)
+    assert (tiny * 1e-3).item() != 0
+    with denormals_as_zero():
+        assert ((tiny * 1e-3).item() == 0) is can
+        with denormals_as_zero():
+            pass
+        assert ((tiny * 1e-3).item() == 0) is can
+    assert (tiny * 1e-3).item() != 0
