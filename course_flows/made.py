@@ -79,7 +79,7 @@ class MADE(nn.Module):
         zero_init: start with an output of zeros.
 
     Source: M. Germain, K. Gregor, I. Murray and H. Larochelle, *MADE: masked autoencoder for distribution estimation*
-    (2015); residual blocks as in C. Durkan and C. Nash, *Autoregressive energy machines* (2019).
+    (2015); residual blocks as in C. Nash and C. Durkan, *Autoregressive energy machines* (2019).
 
     Raises ValueError for options that do not fit together, and where a context is missing, not expected or of another
     size.

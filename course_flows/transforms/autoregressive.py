@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from course_flows.made import MADE
+from course_flows.nets import ROWS_IN_CACHE
 from course_flows.transforms.base import Inverse, Transform
 from course_flows.transforms.coupling import Tanh
 from course_flows.transforms.incremental import solve_incrementally
@@ -26,8 +27,8 @@ class MaskedAutoregressive(Transform):
     * ``incremental``: every hidden unit is computed once, as soon as the inputs that it sees are known. All D steps
       together do the work of one pass. Exact. Under autograd ``sequential`` takes its place.
     * ``sequential``: D passes, after pass i the first i coordinates are final. The readable reference. Exact.
-    * ``fixed point``: passes from a start of zeros until nothing changes any more, at most D: after pass i at least
-      the first i coordinates are final, often all of them much earlier. Exact, and its own certificate.
+    * ``fixed point``: passes from a start of zeros until nothing changes any more, at most D and one to see it: after
+      pass i at least the first i coordinates are final, often all of them much earlier. Exact, and its own certificate.
 
     Arguments:
         net: a `MADE` with two parameters a value: first all raw :math:`\alpha`, then all :math:`\mu`.
@@ -51,8 +52,13 @@ class MaskedAutoregressive(Transform):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         self.check_features(x, self.net.features)
-        alpha, mu = self._move_of(x, context)
-        return (x - mu) * (-alpha).exp(), -alpha.sum(dim=-1)
+        batch, rows_at_once = x.shape[:-1], 2 * ROWS_IN_CACHE
+        in_parts = context is None and x.device.type == "cpu" and batch.numel() > rows_at_once
+        if torch.is_grad_enabled() or not in_parts:
+            return self._in_one_pass(x, context)
+        parts = [self._in_one_pass(rows, None) for rows in x.reshape(-1, x.shape[-1]).split(rows_at_once)]
+        z, log_det = map(torch.cat, zip(*parts))
+        return z.reshape(x.shape), log_det.reshape(batch)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         self.check_features(z, self.net.features)
@@ -61,6 +67,10 @@ class MaskedAutoregressive(Transform):
         if self.method == "sequential" or torch.is_grad_enabled():
             return self._one_by_one(z, context)
         return solve_incrementally(self.net, self.bound, z, context)
+
+    def _in_one_pass(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        alpha, mu = self._move_of(x, context)
+        return (x - mu) * (-alpha).exp(), -alpha.sum(dim=-1)
 
     def _move_of(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         raw, mu = self.net(x, context).to(x.dtype).chunk(2, dim=-1)
@@ -77,7 +87,8 @@ class MaskedAutoregressive(Transform):
     def _to_fixed_point(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         x = torch.zeros_like(z)
         for _ in range(self.net.features + 1):
-            alpha, mu = self._move_of(x, context)
+            # what overflows while it is not final must not meet the zeros of a mask: zero times infinity is NaN
+            alpha, mu = self._move_of(x.nan_to_num(0.0, 0.0, 0.0), context)
             before, x = x, mu + z * alpha.exp()
             if torch.equal(before, x):
                 break

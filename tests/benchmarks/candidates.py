@@ -22,6 +22,9 @@ class Candidate:
         encode: data to latent and log-determinant.
         decode: latent to data.
         event: shape of a point.
+        is_flow: False for the limit.
+        draw: latent to data and log-determinant, for flows whose points and densities come from one pass.
+        left_out: how many weights that are always zero the library does not store, where others do.
     """
 
     library: str
@@ -30,6 +33,8 @@ class Candidate:
     decode: Callable[[Tensor], Tensor]
     event: tuple[int, ...]
     is_flow: bool = True
+    draw: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
+    left_out: int = 0
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return the log-density under a standard normal base: the same few operations for every library."""
@@ -38,8 +43,22 @@ class Candidate:
 
     def sample(self, count: int) -> Tensor:
         """Draw points: noise of the same kind for every library, then its own inverse."""
-        parameter = next(self.module.parameters())
-        return self.decode(torch.randn(count, *self.event, dtype=parameter.dtype))
+        return self.decode(self.noise(count))
+
+    def sample_and_log_prob(self, count: int) -> tuple[Tensor, Tensor]:
+        """Draw points and score them, in one pass where the library can."""
+        assert self.draw is not None
+        z = self.noise(count)
+        x, log_det = self.draw(z)
+        return x, normal_log_prob(z) - log_det
+
+    def noise(self, count: int) -> Tensor:
+        """Draw latent points."""
+        return torch.randn(count, *self.event, dtype=next(self.module.parameters()).dtype)
+
+    def parameters(self) -> int:
+        """Count what is trained, zeros under masks included, whether they are stored or not."""
+        return self.left_out + sum(p.numel() for p in self.module.parameters() if p.requires_grad)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import autoregressive_peers
 import glow_peers
 import torch
 from candidates import Candidate, Stack, bare_networks, halves
@@ -112,5 +113,7 @@ def builders(stack: Any) -> Sequence[Callable[[Any], Candidate]]:
     """Return the builders of the limit and of every library that offers such a stack."""
     if isinstance(stack, glow_peers.GlowStack):
         return glow_peers.builders(stack)
+    if isinstance(stack, autoregressive_peers.AutoregressiveStack):
+        return autoregressive_peers.builders(stack)
     everywhere = [bare_networks, course_flows, freia, nflows, normflows]
     return [*everywhere, zuko] if len(stack.event) == 1 and stack.affine else everywhere

@@ -1,9 +1,11 @@
-"""Measures couplings against other libraries and against the limit; writes book/results/benchmarks.json.
+"""Measures flows against other libraries and against the limit; writes book/results/benchmarks.json.
 
 ``python tests/benchmarks/run.py [--rounds N] [--out FILE] [WORKLOAD …]``. One process, one thread, CPU time, float32,
 equal networks and parameter counts. In every round each candidate does each piece of work once, in a new order;
 ratios are taken within a round, so that a machine that slows down slows down everybody. A library is timed only
 after its inverse and its log-determinant agree with autograd in float64. Peak memory is that of a process of its own.
+What takes seconds (other libraries' inverses of masked networks: one pass for each coordinate) is done in every tenth
+round; ``rounds`` says how often. Weights that masks remove count as parameters, for everybody and stored or not.
 """
 
 from __future__ import annotations
@@ -16,117 +18,31 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import replace
-from itertools import pairwise
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
 import torch
-from candidates import Candidate, Stack
-from glow_peers import GlowStack
+from candidates import Candidate
 from peers import builders
-from torch import nn
-
-from course_flows.conv_nets import ConvNet
-from course_flows.nets import MLP, ResidualConvNet
+from workloads import WORKLOADS, small
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE.parents[1] / "book" / "results" / "benchmarks.json"
+SLOW, SELDOM = 2.0, 10  # what takes more seconds than that is done in the first of so many rounds
 Work = Callable[[], Any]
 
 
-def perceptron(*hidden: int) -> dict[str, Callable[[int, int], nn.Module]]:
-    """Return builders of a ReLU network: plain, and the course's own."""
-
-    def plain(a: int, b: int) -> nn.Module:
-        layers: list[nn.Module] = []
-        for inside, outside in pairwise([a, *hidden]):
-            layers += [nn.Linear(inside, outside), nn.ReLU()]
-        return nn.Sequential(*layers, nn.Linear(hidden[-1], b))
-
-    return {"net": plain, "own_net": lambda a, b: MLP(a, b, hidden, activation="relu")}
-
-
-class Residual(nn.Module):
-    """The network of `ResidualConvNet` in plain torch: no parametrization, no activation in place."""
-
-    def __init__(self, a: int, b: int, channels: int, blocks: int) -> None:
-        super().__init__()
-        self.enter = nn.Conv2d(a, channels, 3, padding=1)
-        self.blocks = nn.ModuleList(
-            nn.Sequential(
-                nn.ReLU(),
-                nn.Conv2d(channels, channels, 3, padding=1),
-                nn.ReLU(),
-                nn.Conv2d(channels, channels, 3, padding=1),
-            )
-            for _ in range(blocks)
-        )
-        self.skips = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in range(blocks + 1))
-        self.leave = nn.Sequential(nn.ReLU(), nn.Conv2d(channels, b, 1))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        h = self.enter(x)
-        out = self.skips[0](h)
-        for block, skip in zip(self.blocks, self.skips[1:]):
-            h = h + block(h)
-            out = out + skip(h)
-        return self.leave(out)
-
-
-def residual(channels: int, blocks: int) -> dict[str, Callable[[int, int], nn.Module]]:
-    """Return builders of a residual network: plain, and the course's own."""
-    return {
-        "net": lambda a, b: Residual(a, b, channels, blocks),
-        "own_net": lambda a, b: ResidualConvNet(a, b, channels=channels, blocks=blocks, weight_norm=False),
-    }
-
-
-def three_convolutions(channels: int) -> dict[str, Callable[[int, int], nn.Module]]:
-    """Return builders of the network of Glow without normalizations: plain, and the course's own."""
-
-    def plain(a: int, b: int) -> nn.Module:
-        first, second = nn.Conv2d(a, channels, 3, padding=1), nn.Conv2d(channels, channels, 1)
-        return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), nn.Conv2d(channels, b, 3, padding=1))
-
-    return {"net": plain, "own_net": lambda a, b: ConvNet(a, b, channels, zero_init=False, normalize=False)}
-
-
-WORKLOADS: dict[str, tuple[Stack | GlowStack, dict[str, int]]] = {
-    "Real NVP, 2-D, 8 couplings, MLP 2 x 128": (
-        Stack((2,), 8, True, **perceptron(128, 128)),
-        {"train": 512, "sample": 10_000, "log_prob": 10_000},
-    ),
-    "NICE, 784-D, 4 couplings, MLP 5 x 1000": (Stack((784,), 4, False, **perceptron(*[1000] * 5)), {"train": 200}),
-    "Real NVP, 12 x 16 x 16, 6 couplings, residual 32 channels": (
-        Stack((12, 16, 16), 6, True, **residual(channels=32, blocks=2)),
-        {"train": 16, "sample": 16, "log_prob": 16},
-    ),
-    "Glow, 3 x 32 x 32, L = 3, K = 8, 128 channels": (
-        GlowStack((3, 32, 32), 3, 8, **three_convolutions(128)),
-        {"train": 16, "sample": 16, "log_prob": 16},
-    ),
-}
-
-
-# A check takes one backward pass for each value of a point, so it is made on smaller points: the code is the same.
-def small(stack: Stack | GlowStack) -> Stack | GlowStack:
-    """Return the same for the smallest points that it takes."""
-    if isinstance(stack, GlowStack):
-        return replace(stack, event=(1, 2**stack.levels, 2**stack.levels))
-    return replace(stack, event=(6,) if len(stack.event) == 1 else (4, 3, 3))
-
-
-def build(builder: Callable[[Stack], Candidate], stack: Stack, dtype: torch.dtype = torch.float32) -> Candidate:
+def build(builder: Callable[[Any], Candidate], stack: Any, dtype: torch.dtype = torch.float32) -> Candidate:
     """Build a candidate with moderate random weights, so that no log-determinant is zero by accident."""
     torch.manual_seed(0)
     candidate = builder(stack)
     candidate.module.to(dtype)
     with torch.no_grad():
-        for p in candidate.module.parameters():
-            if p.dim() < 2:
+        for name, p in candidate.module.named_parameters():
+            if p.dim() < 2 and not name.endswith("weight"):  # matrices may be stored as one row
                 p.uniform_(-0.1, 0.1)
     return candidate
 
@@ -138,18 +54,33 @@ def check(candidate: Candidate, points: int = 2) -> dict[str, float]:
             torch.randn(64, *candidate.event, dtype=torch.float64)
         )  # the batch that normalizations wait for
     x = torch.randn(points, *candidate.event, dtype=torch.float64)
-    z, log_det = candidate.encode(x)
-    inverse_error = (candidate.decode(z) - x).abs().max().item()
-    log_det = torch.as_tensor(log_det, dtype=x.dtype).expand(points)
-    log_det_error = 0.0
+    exact = torch.zeros(points, dtype=torch.float64)
     for i in range(points):
         jacobian = torch.autograd.functional.jacobian(lambda v: candidate.encode(v[None])[0][0], x[i], vectorize=False)
-        exact = torch.linalg.slogdet(jacobian.reshape(x[i].numel(), -1)).logabsdet
-        log_det_error = max(log_det_error, (exact - log_det[i]).abs().item())
-    found = {"inverse_error": inverse_error, "log_det_error": log_det_error}
-    if not max(found.values()) < 1e-8:
+        exact[i] = torch.linalg.slogdet(jacobian.reshape(x[i].numel(), -1)).logabsdet
+    of_inverse, of_log_det = [], []
+    for with_gradients in (True, False):  # some libraries take other ways without
+        with torch.set_grad_enabled(with_gradients):
+            z, log_det = candidate.encode(x)
+            of_inverse.append(candidate.decode(z) - x)
+            of_log_det.append(log_det - exact)
+            if candidate.draw is not None:
+                of_log_det.append(candidate.draw(z)[1] + exact)
+    found = {
+        "inverse_error": torch.stack(of_inverse).abs().max().item(),
+        "log_det_error": torch.stack(of_log_det).abs().max().item(),
+    }
+    if not all(error < 1e-8 for error in found.values()):
         raise AssertionError(f"{candidate.library} fails its float64 check and is not timed: {found}")
     return found
+
+
+@contextmanager
+def double_precision() -> Iterator[None]:
+    """Make float64 what libraries get that ask for no dtype."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
 
 
 def pieces_of_work(candidate: Candidate, sizes: dict[str, int]) -> dict[str, Work]:
@@ -181,7 +112,14 @@ def pieces_of_work(candidate: Candidate, sizes: dict[str, int]) -> dict[str, Wor
         else:
             candidate.encode(batches["log_prob"])
 
-    works = {"train": train, "sample": sample, "log_prob": log_prob}
+    @torch.no_grad()
+    def sample_and_log_prob() -> None:
+        if candidate.is_flow:
+            candidate.sample_and_log_prob(sizes["sample_and_log_prob"])
+        else:
+            candidate.encode(batches["sample_and_log_prob"])
+
+    works = {"train": train, "sample": sample, "log_prob": log_prob, "sample_and_log_prob": sample_and_log_prob}
     return {what: works[what] for what in sizes}
 
 
@@ -198,11 +136,12 @@ def measure(name: str, rounds: int, budget: float = 0.25) -> dict[str, Any]:
     stack, sizes = WORKLOADS[name]
     checks, works, counts = {}, {}, {}
     for builder in builders(stack):
-        exact = build(builder, small(stack), torch.float64)
-        if exact.is_flow:
-            checks[exact.library] = check(exact)
+        with double_precision():
+            exact = build(builder, small(stack), torch.float64)
+            if exact.is_flow:
+                checks[exact.library] = check(exact)
         candidate = build(builder, stack)
-        counts[candidate.library] = sum(p.numel() for p in candidate.module.parameters() if p.requires_grad)
+        counts[candidate.library] = candidate.parameters()
         works[candidate.library] = pieces_of_work(candidate, sizes)
     beside = {library: count - counts["limit"] for library, count in counts.items()}
     if min(beside.values()) < 0 or max(beside.values()) > stack.parameters_beside_networks:
@@ -210,36 +149,47 @@ def measure(name: str, rounds: int, budget: float = 0.25) -> dict[str, Any]:
     found: dict[str, Any] = {"parameters": counts, "checks": checks, "work": {}}
     rng = random.Random(0)
     for what, size in sizes.items():
-        times: dict[str, list[float]] = {library: [] for library in works}
-        once = cpu_seconds(works["limit"][what], 2)
-        repeats = max(1, round(budget / once))
-        for _ in range(rounds + 1):
+        repeats, every = {}, {}
+        for library, work in works.items():
+            once = cpu_seconds(work[what], 1)
+            repeats[library] = max(1, round(budget / (once if once > 1 else cpu_seconds(work[what], 1))))
+            every[library] = SELDOM if once > SLOW else 1
+        times: list[dict[str, float]] = [{} for _ in range(rounds)]
+        for k, of_round in enumerate(times):
             for library in rng.sample(list(works), len(works)):
-                times[library].append(cpu_seconds(works[library][what], repeats))
-        found["work"][what] = {"batch": size, "repeats": repeats, **summary({k: v[1:] for k, v in times.items()})}
-    found["peak_megabytes"] = {library: peak_memory(name, library) for library in works}
+                if k % every[library] == 0:
+                    of_round[library] = cpu_seconds(works[library][what], repeats[library])
+        found["work"][what] = {"batch": size, "repeats": repeats, **summary(times)}
+    if "train" in sizes:
+        found["peak_megabytes"] = {library: peak_memory(name, library) for library in works}
     return found
 
 
-def summary(times: dict[str, list[float]]) -> dict[str, Any]:
+def summary(times: list[dict[str, float]]) -> dict[str, Any]:
     """Return median times, and ratios to the fastest peer and to the limit with their quartiles."""
-    middle = {library: median(values) for library, values in times.items()}
+    middle = {library: median(t[library] for t in times if library in t) for library in times[0]}
     peers = {k: v for k, v in middle.items() if k not in ("limit", "course_flows")}
     fastest = min(peers, key=lambda k: peers[k])
     return {
         "milliseconds": {library: round(1e3 * value, 3) for library, value in middle.items()},
+        "rounds": {library: sum(library in t for t in times) for library in middle},
         "fastest_peer": fastest,
-        "ours_to_fastest_peer": ratio(times["course_flows"], times[fastest]),
-        "ours_to_limit": ratio(times["course_flows"], times["limit"]),
-        "fastest_peer_to_limit": ratio(times[fastest], times["limit"]),
+        "ours_to_fastest_peer": ratio(times, "course_flows", fastest),
+        "ours_to_limit": ratio(times, "course_flows", "limit"),
+        "fastest_peer_to_limit": ratio(times, fastest, "limit"),
     }
 
 
-def ratio(above: list[float], below: list[float]) -> dict[str, float]:
-    """Return the median of the ratios of equal rounds, with their quartiles."""
-    ratios = [a / b for a, b in zip(above, below, strict=True)]
-    low, _, high = quantiles(ratios, n=4)
-    return {"median": round(median(ratios), 3), "low": round(low, 3), "high": round(high, 3), "rounds": len(ratios)}
+def ratio(times: list[dict[str, float]], above: str, below: str) -> dict[str, float]:
+    """Return the median of the ratios of the rounds in which both took part, with their quartiles."""
+    ratios = [t[above] / t[below] for t in times if above in t and below in t]
+    low, _, high = quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    return {"median": digits(median(ratios)), "low": digits(low), "high": digits(high), "rounds": len(ratios)}
+
+
+def digits(value: float) -> float:
+    """Round to three decimals, or to three digits where that says more."""
+    return round(value, 3) if value > 0.1 else float(f"{value:.3g}")
 
 
 def peak_memory(name: str, library: str) -> float:
@@ -307,8 +257,8 @@ def table(found: dict[str, Any]) -> str:
     for what, row in found["work"].items():
         ours, limit = row["ours_to_fastest_peer"], row["ours_to_limit"]
         lines.append(
-            f"  {what:9s} {row['milliseconds']['course_flows']:9.2f} ms, {ours['median']:.3f} "
-            f"({ours['low']:.3f} to {ours['high']:.3f}) of {row['fastest_peer']}, {limit['median']:.3f} of the limit"
+            f"  {what:19s} {row['milliseconds']['course_flows']:9.2f} ms, {ours['median']:.3g} "
+            f"({ours['low']:.3g} to {ours['high']:.3g}) of {row['fastest_peer']}, {limit['median']:.3f} of the limit"
         )
     return "\n".join(lines)
 

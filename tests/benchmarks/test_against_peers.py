@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from course_flows import Compose, Flow
 from course_flows.conv_nets import ConvNet
 from course_flows.distributions import StandardNormal
+from course_flows.made import MADE
 from course_flows.models.flow_steps import FlowSteps
 from course_flows.nets import MLP, ResidualConvNet
 from course_flows.transforms import (
@@ -29,6 +30,7 @@ from course_flows.transforms import (
     Conv1x1,
     FlowStep,
     LULinear,
+    MaskedAutoregressive,
     MonotoneSpline,
     MultiScale,
     Permutation,
@@ -301,3 +303,43 @@ def test_real_nvp_of_zuko():
     base = peer("zuko.distributions").DiagNormal(torch.zeros(FEATURES), torch.ones(FEATURES))
     other = peer("zuko.distributions").NormalizingFlow(chain, base)
     assert_equal_flows(ours, other.log_prob, chain, chain.inv, torch.randn(500, FEATURES))
+
+
+@pytest.mark.parametrize("hidden", [(32,), (32, 32), (40, 20, 30)])
+def test_maf_of_zuko(hidden: tuple[int, ...]):
+    """Ours gets zuko's weights, its hidden units sorted by degree; zuko has shift and scale of each value in turn."""
+    zuko = peer("zuko.transforms")
+    ours: list[Transform] = []
+    theirs: list[nn.Module] = []
+    for k in range(DEPTH):
+        order = torch.arange(FEATURES).flip(0) if k % 2 else torch.arange(FEATURES)
+        theirs.append(
+            peer("zuko.flows").MaskedAutoregressiveTransform(
+                FEATURES,
+                order=order.argsort(),
+                hidden_features=hidden,
+                univariate=lambda shift, scale: zuko.MonotonicAffineTransform(shift, scale).inv,
+            )
+        )
+        net = MADE(FEATURES, 2, hidden, order)
+        *layers, last = [layer for layer in perturbed(theirs[-1]).hyper if hasattr(layer, "mask")]
+        before, degrees, state, masks = torch.arange(FEATURES), net.degrees[0], {}, []
+        for n, layer in enumerate(layers):
+            degrees = (layer.mask * degrees).amax(dim=1)
+            sorted_units = degrees.argsort(stable=True)
+            state[f"layers.{n}.weight"] = layer.weight[sorted_units][:, before]
+            state[f"layers.{n}.bias"] = layer.bias[sorted_units]
+            state[f"degrees_{n + 1}"] = degrees[sorted_units]
+            masks.append(layer.mask[sorted_units][:, before])
+            before = sorted_units
+        scale_first = torch.arange(2 * FEATURES).reshape(FEATURES, 2).flip(1).T.flatten()
+        state |= {"last.weight": last.weight[scale_first][:, before], "last.bias": last.bias[scale_first]}
+        net.load_state_dict({"degrees_0": net.degrees[0], **state})
+        for stage, mask in zip(net.stages(), [*masks, last.mask[scale_first][:, before]], strict=True):
+            assert torch.equal(stage.layer.mask, mask)
+        ours.append(MaskedAutoregressive(net, ZukoScale()))
+    chain = zuko.ComposedTransform(*(layer() for layer in theirs))
+    base = peer("zuko.distributions").DiagNormal(torch.zeros(FEATURES), torch.ones(FEATURES))
+    other = peer("zuko.distributions").NormalizingFlow(chain, base)
+    flow = Flow(Compose(ours), StandardNormal(FEATURES)).double()
+    assert_equal_flows(flow, other.log_prob, chain, chain.inv, torch.randn(500, FEATURES))

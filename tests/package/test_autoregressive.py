@@ -76,9 +76,10 @@ def test_degrees():
     assert torch.equal(drawn, hidden_degrees(200, 9, seed=1))
 
 
+@pytest.mark.parametrize("bound", [2.0, None])
 @each_net
-def test_three_inverses_are_one(options):
-    flow = MaskedAutoregressive(moved(MADE(D, 2, **options)), bound=2.0)
+def test_three_inverses_are_one(options, bound):
+    flow = MaskedAutoregressive(moved(MADE(D, 2, **options)), bound=bound)
     x, context = 2 * torch.randn(3, 5, D, dtype=torch.float64), context_for(options, 3, 5)
     z, log_det = flow(x, context)
     assert log_det.abs().max() > 0.1
@@ -209,3 +210,12 @@ def test_models_have_exact_densities_and_samples(build):
 def test_mistakes_are_said_in_a_sentence(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_large_batches_are_scored_in_parts_as_in_one_pass():
+    flow = MaskedAutoregressive(moved(MADE(D, 2, (16,))))
+    x = torch.randn(2, 2500, D, dtype=torch.float64)
+    expected = flow(x)  # gradients are wanted: one pass
+    with torch.no_grad():
+        found = flow(x)
+    torch.testing.assert_close(found, tuple(value.detach() for value in expected), rtol=1e-13, atol=1e-13)
