@@ -100,7 +100,7 @@ def fused_steps_back(
     slopes = torch.zeros_like(planes[layout.kept :])
     weights = [net.weights() for net in nets]
     room = _Room(layout, planes, weights[0])
-    second = room.hidden()
+    second = torch.empty_like(room.first[:-1])
     for k in reversed(range(len(nets))):
         kept, moved = planes[: layout.kept], planes[layout.kept :]
         raw, shift = room.run(kept, weights[k], second).chunk(2)
@@ -124,51 +124,60 @@ class _Room:
         pixels, width = planes.shape[1], len(weights[0])
         self.images = layout.images
         self.around = planes.new_empty(9 * layout.kept + 1, pixels)  # what each pixel sees, and ones for the biases
+        self.around[-1] = 1
         self.first = planes.new_empty(width + 1, pixels)  # the first hidden layer, and again ones
-        self.around[-1] = self.first[-1] = 1
         self.taps = planes.new_empty(9 * len(weights[4]), pixels)
 
-    def hidden(self, *steps: int) -> Tensor:
-        """Return room for the second hidden layer, of all steps where they are kept."""
-        return self.first.new_empty(*steps, len(self.first) - 1, self.first.shape[1])
+    def hidden(self, layers: int) -> Tensor:
+        """Return room for hidden layers, ``(layers, hidden, N·H·W)``.
+
+        In memory it holds the values of a pixel side by side, which makes the products of the backward pass faster.
+        """
+        width, pixels = len(self.first) - 1, self.first.shape[1]
+        return self.first.new_empty(layers, pixels, width).transpose(1, 2)
 
     def run(self, planes: Tensor, weights: Sequence[Tensor], second: Tensor) -> Tensor:
         """Return what a network gives; its second hidden layer goes into `second`."""
-        _, _, w2, b2, w3, b3 = weights
-        self._run_first(planes, weights)
-        torch.mm(torch.cat([w2.flatten(1), b2[:, None]], 1), self.first, out=second).relu_()
+        w1, b1, w2, b2, w3, b3 = weights
+        self._look_around(planes)
+        torch.mm(_with_bias(_first(w1), b1), self.around, out=self.first[:-1]).relu_()
+        self.first[-1] = 1
+        torch.mm(_with_bias(w2.flatten(1), b2), self.first, out=second).relu_()
         torch.mm(_last(w3), second, out=self.taps)
         return sum_of_neighbors(self._by_tap(), self.images).add_(b3[:, None])
 
     def run_back(
-        self, g: Tensor, planes: Tensor, weights: Sequence[Tensor], second: Tensor, of_hidden: Tensor
+        self, g: Tensor, planes: Tensor, weights: Sequence[Tensor], second: Tensor, spare: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
         """Return the gradients of the planes and of the weights; the first hidden layer is computed once more.
 
-        The gradients of the hidden layers go into `of_hidden`.
+        It goes, with the gradients of both hidden layers, into `spare`, room for three.
         """
-        w1, _, w2, _, w3, _ = weights
-        self._run_first(planes, weights)
+        w1, b1, w2, _, w3, _ = weights
+        first, of_first, of_second = spare
+        self._look_around(planes)
+        torch.mm(_with_bias(_first(w1), b1), self.around, out=first).relu_()
         neighbors(g, self.images, self._by_tap(), flip=True)
-        of_w3 = torch.mm(second, self.taps.t()).t().view(len(w3), 3, 3, -1).permute(0, 3, 1, 2)
-        of_b3 = g.sum(1)
-        g = _through_relu(torch.mm(_last(w3).t(), self.taps, out=of_hidden[1]), second)
-        of_w2 = torch.mm(self.first, g.t()).t()
-        g = _through_relu(torch.mm(w2.flatten(1).t(), g, out=of_hidden[0]), self.first[:-1])
-        of_w1 = torch.mm(g, self.around.t())
+        of_w3 = torch.mm(self.taps, second.t()).view(len(w3), 3, 3, -1).permute(0, 3, 1, 2)
+        _through_relu(torch.mm(_last(w3).t(), self.taps, out=of_second), second)
+        of_w2 = torch.mm(of_second, first.t()).view(w2.shape)
+        _through_relu(torch.mm(w2.flatten(1).t(), of_second, out=of_first), first)
+        of_w1 = torch.mm(self.around, of_first.t()).t()
         of_kernel = of_w1[:, :-1].unflatten(1, (3, 3, -1)).permute(0, 3, 1, 2)
-        taps = torch.mm(_first(w1).t(), g, out=self.taps[: len(self.around) - 1]).view(9, len(planes), g.shape[1])
-        of_weights = [of_kernel, of_w1[:, -1], of_w2[:, :-1].unflatten(1, (-1, 1, 1)), of_w2[:, -1], of_w3, of_b3]
+        taps = torch.mm(_first(w1).t(), of_first, out=self.taps[: len(self.around) - 1]).view(9, *planes.shape)
+        of_weights = [of_kernel, of_w1[:, -1], of_w2, torch.mv(of_second, self.around[-1]), of_w3, g.sum(1)]
         return sum_of_neighbors(taps, self.images, flip=True), of_weights
 
-    def _run_first(self, planes: Tensor, weights: Sequence[Tensor]) -> None:
-        w1, b1, *_ = weights
+    def _look_around(self, planes: Tensor) -> None:
         neighbors(planes, self.images, self.around[:-1].view(9, *planes.shape))
-        torch.mm(torch.cat([_first(w1), b1[:, None]], 1), self.around, out=self.first[:-1]).relu_()
 
     def _by_tap(self) -> Tensor:
         """See the taps of the last convolution, which lie together for each channel, ``(9, C, N·H·W)``."""
         return self.taps.view(len(self.taps) // 9, 9, self.taps.shape[1]).transpose(0, 1)
+
+
+def _with_bias(weight: Tensor, bias: Tensor) -> Tensor:
+    return torch.cat([weight, bias[:, None]], 1)
 
 
 def _first(weight: Tensor) -> Tensor:
@@ -191,7 +200,7 @@ def _run(
 ) -> tuple[Tensor, Tensor]:
     slopes = torch.zeros_like(planes[layout.kept :])
     room = _Room(layout, planes, weights)
-    hidden = room.hidden(1 if saved is None else len(matrices))
+    hidden = torch.empty_like(room.first[None, :-1]) if saved is None else room.hidden(len(matrices))
     for k, (matrix, bias) in enumerate(zip(matrices.unbind(), shifts.unbind())):
         planes = torch.addmm(bias[:, None], matrix, planes)
         kept, moved = planes[: layout.kept], planes[layout.kept :]
@@ -250,7 +259,7 @@ class _Fused(torch.autograd.Function):
         of_matrices, of_shifts, of_weights = torch.empty_like(matrices), torch.empty_like(inputs[2]), list[Tensor]()
         *saved, hidden = saved
         room = _Room(layout, planes, weights)
-        of_hidden = room.hidden(2)
+        spare = room.hidden(3)
         pixels = layout.images[1] * layout.images[2]
         of_pixel = of_log_det[:, None].expand(-1, pixels).flatten()[None]
         for k in reversed(range(len(matrices))):
@@ -260,7 +269,7 @@ class _Fused(torch.autograd.Function):
             of_log_scale = torch.addcmul(of_pixel, of_shift, scaled)
             of_raw = torch.addcmul(of_log_scale, of_log_scale, slope * slope, value=-1)  # c tanh(r/c): 1 - tanh^2
             of_net, weights_of_net = torch.cat([of_raw, of_shift]), weights[WEIGHTS * k : WEIGHTS * (k + 1)]
-            through_net, of_step = room.run_back(of_net, after[: layout.kept], weights_of_net, hidden[k], of_hidden)
+            through_net, of_step = room.run_back(of_net, after[: layout.kept], weights_of_net, hidden[k], spare)
             of_weights[:0] = of_step
             mixed = torch.cat([through_net.add_(g[: layout.kept]), of_shift * scale])
             torch.mm(mixed, before.t(), out=of_matrices[k])
