@@ -23,29 +23,35 @@ class MaskedLinear(nn.Module):
     The other entries of ``weight`` are never used, so that they get no gradient.
     """
 
-    mask: Tensor
+    there: Tensor
 
     def __init__(self, mask: Tensor) -> None:
         super().__init__()
         out_features, in_features = mask.shape
         plain = nn.Linear(in_features, out_features)
         self.weight, self.bias = plain.weight, plain.bias
-        self.register_buffer("mask", mask, persistent=False)
+        self.set_mask(mask)
+
+    @property
+    def mask(self) -> Tensor:
+        """True for the weights that are there, ``(out, in)``."""
+        return self.there.bool()
 
     def set_mask(self, mask: Tensor) -> None:
         """Take another mask of the same shape."""
-        self.mask = mask
+        # as numbers of the weights' own kind: a product with booleans takes ten times as long
+        self.register_buffer("there", mask.to(self.weight), persistent=False)
 
     def masked_weight(self) -> Tensor:
         """Return the weights with zeros where there are none, ``(out, in)``."""
-        return self.weight * self.mask
+        return self.weight * self.there
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.linear(x, self.masked_weight(), self.bias)
 
     def extra_repr(self) -> str:
-        out_features, in_features = self.mask.shape
-        return f"in_features={in_features}, out_features={out_features}, {int(self.mask.sum())} weights"
+        out_features, in_features = self.there.shape
+        return f"in_features={in_features}, out_features={out_features}, {int(self.there.sum())} weights"
 
 
 @dataclass(frozen=True)
