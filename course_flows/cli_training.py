@@ -21,7 +21,7 @@ WHICH = click.option("--checkpoint", "which", type=click.Choice(["best", "last"]
 @click.option("--out", "folder", type=A_PATH, required=True, help="Folder of the run.")
 @click.option("--resume", is_flag=True, help="Go on with the run in that folder; start it where there is none yet.")
 @click.option("--preset", help="Model, data and training of a paper, or of a laptop, like nice-digits.")
-@click.option("--model", help="Instead of a preset: nice, real-nvp, glow, made, maf or iaf.")
+@click.option("--model", help="Instead of a preset: nice, real-nvp, real-nvp-flat, glow, made, maf or iaf.")
 @click.option("--set", "options", multiple=True, metavar="KEY=VALUE", help="An option of the model, like hidden=64,64.")
 @click.option(
     "--data", help="digits, mnist, fashion-mnist, cifar10, bsds300, two-moons and other toy sets, or a table."

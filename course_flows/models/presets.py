@@ -10,13 +10,14 @@ from course_flows.flow import Flow
 from course_flows.models.autoregressive import iaf, made, maf
 from course_flows.models.glow import glow
 from course_flows.models.nice import nice
-from course_flows.models.real_nvp import real_nvp
+from course_flows.models.real_nvp import real_nvp, real_nvp_flat
 
 __all__ = ["MODELS", "PRESETS", "Preset", "build"]
 
 MODELS: dict[str, Callable[..., Flow]] = {
     "nice": nice,
     "real-nvp": real_nvp,
+    "real-nvp-flat": real_nvp_flat,
     "glow": glow,
     "made": made,
     "maf": maf,
@@ -125,9 +126,9 @@ PRESETS: dict[str, Preset] = {
         published=(("test_logit_density_nats", -1300.5, "Papamakarios, Pavlakou and Murray (2017), table 2"),),
     ),
     "real-nvp-flat-mnist": Preset(
-        model="real-nvp",
+        model="real-nvp-flat",
         data="mnist",
-        options={"flat": True, "couplings": 5, "hidden": (1024, 1024), "batch_norm": True, "alpha": 1e-6},
+        options={"couplings": 5, "hidden": (1024, 1024), "batch_norm": True, "alpha": 1e-6},
         training=OF_MAF,
         source="Real NVP (5) on pixels without structure, as in Papamakarios et al. (2017), supplement D and E",
         published=(("test_logit_density_nats", -1323.2, "Papamakarios, Pavlakou and Murray (2017), table 2"),),

@@ -21,14 +21,11 @@ from course_flows.transforms.preprocessing import Logit
 from course_flows.transforms.reversible import ReversibleCompose
 from course_flows.transforms.stack import CouplingStack
 
-__all__ = ["real_nvp"]
+__all__ = ["real_nvp", "real_nvp_flat"]
 
 
-def real_nvp(event_shape: int | Sequence[int], *, flat: bool = False, **options: Any) -> Flow:
+def real_nvp(event_shape: int | Sequence[int], **options: Any) -> Flow:
     """Build Real NVP for vectors (`event_shape` D: `real_nvp_vector`) or images (``(C, H, W)``: `real_nvp_image`).
-
-    With `flat`, images in [0, 1] are taken as vectors of their pixels; ``alpha`` is then that of the `Logit` before
-    the couplings (default 0.05), every other option goes to `real_nvp_vector`.
 
     Source: L. Dinh, J. Sohl-Dickstein and S. Bengio, *Density estimation using Real NVP* (2017).
     """
@@ -36,13 +33,33 @@ def real_nvp(event_shape: int | Sequence[int], *, flat: bool = False, **options:
         return real_nvp_vector(event_shape, **options)
     if len(event_shape) == 1:
         return real_nvp_vector(event_shape[0], **options)
-    if len(event_shape) != 3:
-        raise ValueError(f"real_nvp expects D or (C, H, W), found {tuple(event_shape)}")
-    if not flat:
+    if len(event_shape) == 3:
         return real_nvp_image(event_shape, **options)
-    shape, logit = tuple(event_shape), Logit(options.pop("alpha", 0.05))
-    couplings = real_nvp_vector(math.prod(shape), **options).transform
-    return Flow(Flatten(Compose(logit, couplings), shape), StandardNormal(shape))
+    raise ValueError(f"real_nvp expects D or (C, H, W), found {tuple(event_shape)}")
+
+
+def real_nvp_flat(
+    event_shape: Sequence[int],
+    *,
+    alpha: float = 0.05,
+    couplings: int = 5,
+    hidden: Sequence[int] = (1024, 1024),
+    bound: float | None = 3.0,
+    batch_norm: bool = True,
+) -> Flow:
+    """Build Real NVP for images in [0, 1] taken as vectors of their pixels, without convolutions or scales.
+
+    Arguments:
+        event_shape: ``(C, H, W)``, or any other shape of a point.
+        alpha: of the `Logit` before the couplings.
+        couplings, hidden, bound, batch_norm: see `real_nvp_vector`.
+
+    Source: G. Papamakarios, T. Pavlakou and I. Murray, *Masked autoregressive flow for density estimation* (2017), to
+    which MAF is compared there.
+    """
+    shape = tuple(event_shape)
+    vectors = real_nvp_vector(math.prod(shape), couplings=couplings, hidden=hidden, bound=bound, batch_norm=batch_norm)
+    return Flow(Flatten(Compose(Logit(alpha), vectors.transform), shape), StandardNormal(shape))
 
 
 def real_nvp_vector(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -14,6 +15,7 @@ from course_flows import Flow
 from course_flows.distributions import StandardLogistic, StandardNormal
 from course_flows.models import PRESETS, build, nice, real_nvp
 from course_flows.nets import MLP, ResidualConvNet
+from course_flows.training.config import build_flow, make_config
 from course_flows.transforms import (
     AdditiveCoupling,
     AffineCoupling,
@@ -81,6 +83,13 @@ def test_presets_encode_decode_and_start_finite(name):
     torch.testing.assert_close(flow.log_prob(drawn), log_prob, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_trainer_knows_every_option_of_a_preset(name):
+    config = make_config({"preset": name})
+    flow = build_flow(replace(config, options={**config.options, **SMALL[name]}), SHAPES[config.data])
+    assert flow.event_shape == SHAPES[config.data]
+
+
 @pytest.mark.parametrize("name", [name for name in PRESETS if "digits" in name])
 def test_small_image_models_have_exact_determinants(name):
     shape = (1, 4, 4)
@@ -94,7 +103,7 @@ def test_small_image_models_have_exact_determinants(name):
 
 def test_flat_real_nvp_is_the_one_for_vectors_after_a_logit():
     torch.manual_seed(0)
-    flow = perturbed(build("real-nvp", (1, 2, 3), flat=True, couplings=2, hidden=(8,), alpha=0.1))
+    flow = perturbed(build("real-nvp-flat", (1, 2, 3), couplings=2, hidden=(8,), batch_norm=False, alpha=0.1))
     logit, couplings = flow.transform.transform
     x = torch.rand(5, 1, 2, 3, dtype=torch.float64)
     y, log_det = logit(x.flatten(1))
