@@ -9,6 +9,7 @@ from course_flows.made import MADE, hidden_degrees, input_degrees
 from course_flows.models.autoregressive import iaf, made, maf
 from course_flows.nets import MLP
 from course_flows.transforms import AffineCoupling, InverseAutoregressive, MaskedAutoregressive, half_mask
+from course_flows.transforms.incremental import FEW
 
 NETS = {
     "two layers": {"hidden": (12, 9)},
@@ -76,11 +77,12 @@ def test_degrees():
     assert torch.equal(drawn, hidden_degrees(200, 9, seed=1))
 
 
+@pytest.mark.parametrize("batch", [(3, 5), (2, FEW)], ids=["few points", "many points"])
 @pytest.mark.parametrize("bound", [2.0, None])
 @each_net
-def test_three_inverses_are_one(options, bound):
+def test_three_inverses_are_one(options, bound, batch):
     flow = MaskedAutoregressive(moved(MADE(D, 2, **options)), bound=bound)
-    x, context = 2 * torch.randn(3, 5, D, dtype=torch.float64), context_for(options, 3, 5)
+    x, context = 2 * torch.randn(*batch, D, dtype=torch.float64), context_for(options, *batch)
     z, log_det = flow(x, context)
     assert log_det.abs().max() > 0.1
     for method in ("incremental", "sequential", "fixed point"):
@@ -91,10 +93,23 @@ def test_three_inverses_are_one(options, bound):
         torch.testing.assert_close(inverse_log_det, -log_det, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize(("features", "hidden"), [(784, (300,)), (100, (64, 64)), (2, (1024,)), (1, (4,))])
-def test_the_incremental_inverse_is_that_of_d_passes(features, hidden):
-    flow = MaskedAutoregressive(moved(MADE(features, 2, hidden), 0.02))
-    z = torch.randn(4, features, dtype=torch.float64)
+@pytest.mark.parametrize("points", [4, FEW + 1])
+@pytest.mark.parametrize(
+    ("features", "hidden", "order"),
+    [
+        (784, (300,), "as it is"),
+        (784, (1024,), "as it is"),
+        (784, (1024,), "reversed"),
+        (784, (1024,), "random"),
+        (100, (64, 64), "random"),
+        (2, (1024,), "reversed"),
+        (1, (4,), "as it is"),
+    ],
+)
+def test_the_incremental_inverse_is_that_of_d_passes(features, hidden, order, points):
+    orders = {"as it is": None, "reversed": range(features)[::-1], "random": torch.randperm(features)}
+    flow = MaskedAutoregressive(moved(MADE(features, 2, hidden, orders[order]), 0.02))
+    z = torch.randn(points, features, dtype=torch.float64)
     with torch.no_grad():
         x, log_det = flow.inverse(z)
         again, forward_log_det = flow(x)
