@@ -1,7 +1,7 @@
 """What a trained flow is used for: ways between two data points, and directions that change an attribute.
 
-Put the flow into eval mode first: a flow that was never trained and is in training mode sets its `ActNorm` layers from
-the points that it is given.
+Put the flow into eval mode first. In training mode `BatchNorm` takes mean and variance from the points that it is
+given, so that no walk ends where it should, and a flow that was never trained sets its `ActNorm` layers from them.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def attribute_direction(flow: Flow, having: Tensor, lacking: Tensor, context: Te
     Source: D. P. Kingma and P. Dhariwal, *Glow* (2018), section 6.
     """
     batches = having, lacking
-    if any(not len(batch) or batch.shape[1:] != flow.event_shape for batch in batches):
+    if any(batch.shape[1:] != flow.event_shape or not len(batch) for batch in batches):
         expected = ", ".join(map(str, ("N", *flow.event_shape)))
         raise ValueError(
             f"attribute_direction expects two batches of shape ({expected}), those that have the attribute and those "

@@ -38,6 +38,7 @@ def hidden_degrees(units: int, features: int, lowest: int = 1, seed: int | None 
     """Return how many inputs, counted in their order, each hidden unit may see, ascending: ``(units,)``.
 
     They lie from `lowest` to D − 1: a unit that saw all D inputs could not be used by any output.
+    With D = 1 all of them are `lowest`.
 
     Arguments:
         units: how many.
@@ -66,15 +67,18 @@ class MADE(nn.Module):
     .. math:: M_{kj} = [d(k) \ge d(j)] \text{ (hidden)}, \qquad M_{ik} = [d(i) > d(k)] \text{ (output)}.
 
     On every path from input j to output i the degrees rise and the last step is strict, so that :math:`d(i) > d(j)`.
+    Every such pair has a path where each hidden layer has at least D − 1 units (with a context D) and their degrees are
+    spread evenly; smaller layers and random degrees may leave some out.
 
     Arguments:
         features: D.
         parameters_per_value: P; the output holds all first parameters, then all second ones, and so on.
         hidden: sizes of the hidden layers.
-        order: see `input_degrees`.
+        order: a permutation, see `input_degrees`.
         activation: see `MLP`.
         residual: add the input of each pair of hidden layers to its output; all hidden layers of one size then.
-        context_features: size of a context ``(*batch, C)`` that every hidden unit of the first layer sees.
+        context_features: size of a context ``(*batch, C)`` that every hidden unit of the first layer sees; with fewer
+            batch dimensions, or 1 in their place, it is one that several inputs share.
         seed: draw the degrees of hidden units at random; None spreads them evenly.
         zero_init: start with an output of zeros.
 
@@ -82,7 +86,14 @@ class MADE(nn.Module):
     (2015); residual blocks as in C. Nash and C. Durkan, *Autoregressive energy machines* (2019).
 
     Raises ValueError for options that do not fit together, and where a context is missing, not expected or of another
-    size.
+    shape.
+
+    >>> net = MADE(3, hidden=(8,), order=[2, 0, 1])
+    >>> net(torch.zeros(5, 3)).shape
+    torch.Size([5, 6])
+    >>> jacobian = torch.autograd.functional.jacobian(net, torch.ones(3)).unflatten(0, (2, 3))
+    >>> (jacobian != 0).any(dim=0)[2]  # coordinate 2 comes first: neither of its parameters sees anything
+    tensor([False, False, False])
     """
 
     def __init__(
@@ -98,11 +109,13 @@ class MADE(nn.Module):
         zero_init: bool = False,
     ) -> None:
         super().__init__()
-        if features < 1 or parameters_per_value < 1:
+        if features < 1 or parameters_per_value < 1 or context_features < 0:
             raise ValueError(
-                "MADE expects at least 1 feature and 1 parameter a value, "
-                f"found features={features}, parameters_per_value={parameters_per_value}"
+                "MADE expects at least 1 feature, 1 parameter a value and 0 or more numbers of a context, found "
+                f"features={features}, parameters_per_value={parameters_per_value}, context_features={context_features}"
             )
+        if any(units < 1 for units in hidden):
+            raise ValueError(f"MADE expects at least 1 unit in each hidden layer, found {tuple(hidden)}")
         if residual and (len(hidden) % 2 == 0 or len(set(hidden)) != 1):
             raise ValueError(
                 "a residual MADE expects a first hidden layer and pairs of further ones, all of one size, "
@@ -144,8 +157,7 @@ class MADE(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         if x.dim() < 1 or x.shape[-1] != self.features:
             raise ValueError(f"MADE expects an input of shape (*batch, {self.features}), found {tuple(x.shape)}")
-        if self.context is None and context is not None:
-            raise ValueError(f"MADE expects no context, found one of shape {tuple(context.shape)}")
+        self.check_context(context, x.shape[:-1])
         h = x
         for stage in self.stages():
             source = h if stage.opens else self.activation(h)
@@ -153,17 +165,33 @@ class MADE(nn.Module):
                 before = h  # what comes in at the first layer of a residual pair
             h = stage.layer(source)
             if stage.opens and self.context is not None:
-                h = h + self.of_context(context)
+                h = h + self.context(context)
             elif stage.skips == 1:
                 h = h + before
         return h
 
+    def check_context(self, context: Tensor | None, batch: Sequence[int] | None = None) -> None:
+        """Raise ValueError unless a context, or its absence, fits the network and points of this batch shape."""
+        if self.context is None:
+            if context is not None:
+                raise ValueError(f"MADE expects no context, found one of shape {tuple(context.shape)}")
+            return
+        found = "none" if context is None else f"{tuple(context.shape)}"
+        if context is None or context.shape[-1:] != (self.context_features,):
+            raise ValueError(f"MADE expects a context of shape (*batch, {self.context_features}), found {found}")
+        given = context.shape[:-1]
+        if batch is None:
+            return
+        if len(given) > len(batch) or any(a not in (1, b) for a, b in zip(reversed(given), reversed(batch))):
+            raise ValueError(
+                f"MADE expects a context of shape {(*batch, self.context_features)}, or with 1 or nothing in the place "
+                f"of batch dimensions, found {found}"
+            )
+
     def of_context(self, context: Tensor | None) -> Tensor:
         """Return what a context adds to the first layer."""
+        self.check_context(context)
         assert self.context is not None
-        if context is None or context.shape[-1:] != (self.context_features,):
-            found = "none" if context is None else f"{tuple(context.shape)}"
-            raise ValueError(f"MADE expects a context of shape (*batch, {self.context_features}), found {found}")
         return self.context(context)
 
     def stages(self) -> list[Stage]:
@@ -187,7 +215,13 @@ def _linear(mask: Tensor, rows: int | None = None) -> MaskedLinear | StripedLine
 def _mask_again(net: MADE, _: object) -> None:
     """Follow degrees that were loaded. A function with a name, so that flows can be pickled."""
     for stage, mask in zip(net.stages(), net._masks()):
-        stage.layer.set_mask(mask)
+        try:
+            stage.layer.set_mask(mask)
+        except ValueError as error:
+            raise ValueError(
+                "MADE cannot load this state: it was saved with another order or other degrees, with which its weights "
+                "are stored in another form; build the network with the order and the degrees of the state"
+            ) from error
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ class AutoregressiveMixture(Base):
         e^{2\alpha_{ic}(z_{<i})}\big), \qquad \sum_c w_{ic} = 1.
 
     The log-density takes one pass of the network, sampling D passes. Samples carry no gradients, since the choice of a
-    component has none.
+    component has none: a reverse KL divergence cannot be trained with it.
 
     Arguments:
         event_shape: D for vectors, or ``(C, H, W)`` for images, whose values are taken in row order.
@@ -32,6 +32,10 @@ class AutoregressiveMixture(Base):
         hidden, order, activation, residual, context_features, seed: of the network, see `MADE`.
 
     Raises ValueError for fewer than one component, and what `MADE` raises.
+
+    >>> base = AutoregressiveMixture(2, components=3, hidden=(8,))
+    >>> base.log_prob(torch.zeros(5, 2)).shape, base.rsample((5,)).shape
+    (torch.Size([5]), torch.Size([5, 2]))
 
     Source: G. Papamakarios, T. Pavlakou and I. Murray, *Masked autoregressive flow for density estimation* (2017).
     """
@@ -68,7 +72,7 @@ class AutoregressiveMixture(Base):
         if z.shape[max(z.dim() - ndim, 0) :] != self.event_shape:
             expected = ", ".join(map(str, ("*batch", *self.event_shape)))
             raise ValueError(f"AutoregressiveMixture expects a tensor of shape ({expected}), found {tuple(z.shape)}")
-        flat = z.reshape(*z.shape[: z.dim() - ndim], -1)
+        flat = z.reshape(*z.shape[: z.dim() - ndim], self.event_shape.numel())
         logits, log_deviations, means = self._conditionals(flat, context)
         standard = (flat[..., None, :] - means) * (-log_deviations).exp()
         each = logits.log_softmax(dim=-2) - 0.5 * standard.square() - log_deviations - 0.5 * math.log(2 * math.pi)

@@ -19,7 +19,7 @@ import torch
 from course_flows import Flow
 from course_flows.data import TabularSplit, load_split, load_tabular
 from course_flows.data.source import data_folder, find_file
-from course_flows.data.splits import PATCHES, PATCHES_FILE
+from course_flows.data.splits import PATCHES, PATCHES_FILE, SPLIT_SEED
 from course_flows.data.tabular import BUNDLED, table_names
 from course_flows.distributions import StandardNormal
 from course_flows.training import commands, load_run
@@ -50,7 +50,8 @@ SUBSETS = {
 PROTOCOL = {
     "split": "rows shuffled with seed 42; the last tenth for testing, the last tenth of the rest for validation",
     "missing_values": "rows with a missing value are left out before everything else",
-    "noise": "a column of which more than a twentieth repeat a value gets uniform noise as wide as its smallest step",
+    "noise": "a column of which more than 1 in 20 rows repeat a value, or more than 1 in 200 share one, gets uniform "
+    "noise as wide as the median distance of a row's value to the nearest other one",
     "standardization": "each column by mean and standard deviation of the training and validation part",
     PATCHES: "parts by photograph; (patch + noise) / 256, less its mean, without its last pixel; not standardized",
     "metric": "mean log-density of the test rows in nats, in float64; error: two standard errors of the mean over rows",
@@ -134,11 +135,20 @@ def describe_set(name: str, split: TabularSplit, given: argparse.Namespace) -> d
         },
     }
     if name == PATCHES:
-        found["noise_in_deviations"] = "a grey level, 1/256"
+        found["noise"] = "a gray level, 1/256"
+        del found["noise_in_deviations"]
     else:
-        x = load_tabular(name, given.data_dir, drop_missing=True).x
-        found["repeated_rows"] = len(x) - len(x.unique(dim=0))
+        found |= repeated_rows(load_tabular(name, given.data_dir, drop_missing=True).x, split)
     return found
+
+
+def repeated_rows(x: torch.Tensor, split: TabularSplit) -> dict[str, int]:
+    """Count the rows that a table has before, and those of the test part that are known from the others."""
+    generator = torch.Generator().manual_seed(SPLIT_SEED)
+    x = x[torch.randperm(len(x), generator=generator)]
+    seen = {tuple(row) for row in x[: -len(split.test)].tolist()}
+    known = sum(tuple(row) in seen for row in x[-len(split.test) :].tolist())
+    return {"repeated_rows": len(x) - len(x.unique(dim=0)), "test_rows_seen_before": known}
 
 
 def measure_gaussian(split: TabularSplit) -> dict[str, Any]:

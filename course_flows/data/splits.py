@@ -17,6 +17,7 @@ from course_flows.data.tabular import TabularData, load_tabular
 __all__ = ["PATCHES", "TabularSplit", "Units", "load_split", "split_table"]
 
 PATCHES, PATCHES_FILE = "bsds300", "patches8_gray.npz"
+SPLIT_SEED = 42
 PARTS = ("train", "validation", "test")
 
 
@@ -95,10 +96,10 @@ def load_split(name: str, data_dir: str | Path | None = None, drop_missing: bool
     """Load a table in its three parts.
 
     Arguments:
-        name: of a table, see `course_flows.data.load_tabular`; it is split by `split_table`. Or ``bsds300``: grey
+        name: of a table, see `course_flows.data.load_tabular`; it is split by `split_table`. Or ``bsds300``: gray
             patches of 8 × 8 pixels of the photographs of BSDS300, which come in three parts of different photographs
             in a file ``patches8_gray.npz``, uint8 arrays ``train``, ``validation``, ``test`` of shape (N, 8, 8). They
-            get uniform noise as wide as a grey level and lie in [0, 1) then; each patch loses its mean, and its last
+            get uniform noise as wide as a gray level and lie in [0, 1) then; each patch loses its mean, and its last
             pixel, which that determines: 63 columns, not standardized.
         data_dir: folder of the files; default: the variable COURSE_FLOWS_DATA.
         drop_missing: leave out rows with a missing value.
@@ -111,16 +112,20 @@ def load_split(name: str, data_dir: str | Path | None = None, drop_missing: bool
     return _patches(data_dir) if name == PATCHES else split_table(load_tabular(name, data_dir, drop_missing))
 
 
-def split_table(data: TabularData, seed: int = 42) -> TabularSplit:
+def split_table(data: TabularData, seed: int = SPLIT_SEED) -> TabularSplit:
     """Split a table for density estimation.
 
     1. Rows are shuffled with `seed`.
-    2. A column in which more than a twentieth of the rows repeat a value was rounded by somebody, and a density could
-       rise without bound on its few values. It gets uniform noise as wide as the smallest step between two of them.
+    2. A column in which more than a twentieth of the rows repeat a value, or one value stands in more than 1 of 200
+       rows (and in more than 2), was rounded or cut off by somebody, and a density could rise without bound on these
+       values. It gets uniform noise as wide as the distance between a value and its nearest neighbor: the median of it
+       over the rows. What repeats more rarely is left alone; see ``noise / deviation``.
     3. A tenth of the rows, the last, is for testing; a tenth of the rest, the last, for validation.
     4. Each column is standardized by mean and standard deviation of the first two parts together.
 
-    Raises DataError for fewer than 20 rows and for columns that hold one value only.
+    Rows that occur several times in the table may come into several parts.
+
+    Raises DataError for fewer than 20 rows, for values that are not finite and for columns that hold one value only.
 
     Source: the shares and the standardization are those of G. Papamakarios, T. Pavlakou and I. Murray, *Masked
     autoregressive flow for density estimation* (2017), appendix D; the rule for the noise is this course's.
@@ -133,6 +138,8 @@ def split_table(data: TabularData, seed: int = 42) -> TabularSplit:
     count = len(data)
     if count < 20:
         raise DataError(f"{data.name} has {count} rows: at least 20 are needed for three parts")
+    if bad := int((~data.x.isfinite()).any(dim=1).sum()):
+        raise DataError(f"{data.name} has {bad} of {count} rows with values that are not finite: leave them out")
     generator = torch.Generator().manual_seed(seed)
     x = data.x[torch.randperm(count, generator=generator)]
     noise = torch.stack([noise_width(column, name) for column, name in zip(x.T, data.columns)])
@@ -155,14 +162,21 @@ def split_table(data: TabularData, seed: int = 42) -> TabularSplit:
 
 
 def noise_width(column: Tensor, name: str = "the column") -> Tensor:
-    """Return how wide the noise of a column ``(N,)`` is: the smallest step of one that was rounded, else 0."""
-    values = column.unique()
+    """Return how wide the noise of a column ``(N,)`` is: the usual step of one that was rounded, else 0."""
+    values, counts = column.unique(return_counts=True)
     steps = values.diff()
-    steps = steps[steps > 1e-12 * values[1:].abs()]  # smaller ones are the rounding of float64
+    apart = steps > 1e-12 * values[1:].abs()  # smaller ones are the rounding of float64
+    steps = steps[apart]
     if not len(steps):
         raise DataError(f"{name} holds the one value {values[0].item():g}: leave it out")
-    repeats = len(column) - len(steps) - 1
-    return steps.min() if 20 * repeats > len(column) else torch.zeros_like(values[0])
+    group = torch.cat([torch.zeros(1, dtype=torch.long), apart.cumsum(0)])
+    rows = torch.zeros(len(steps) + 1, dtype=torch.long).index_add_(0, group, counts)
+    repeats, most = len(column) - len(rows), int(rows.max())
+    if 20 * repeats <= len(column) and most <= max(2, len(column) // 200):
+        return torch.zeros_like(values[0])
+    end = steps.new_full((1,), torch.inf)
+    nearest = torch.minimum(torch.cat([end, steps]), torch.cat([steps, end]))
+    return nearest.repeat_interleave(rows).median()
 
 
 def _patches(data_dir: str | Path | None, seed: int = 42) -> TabularSplit:

@@ -98,8 +98,8 @@ def _read_npz(path: Path) -> TabularData:
     arrays = read_arrays(path)
     if "x" not in arrays or arrays["x"].ndim != 2 or not arrays["x"].shape[1]:
         raise DataError(f"{path} has no array x of shape (N, D); found {sorted(arrays)}")
-    if not np.issubdtype(arrays["x"].dtype, np.number):
-        raise DataError(f"{path}: expected numbers in x, found {arrays['x'].dtype}")
+    if arrays["x"].dtype.kind not in "iuf":
+        raise DataError(f"{path}: expected real numbers in x, found {arrays['x'].dtype}")
     x = torch.from_numpy(arrays["x"].astype(np.float64))
     names = arrays.get("columns", np.array([f"x{i}" for i in range(x.shape[1])]))
     if names.shape != (x.shape[1],):

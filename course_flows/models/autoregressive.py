@@ -44,18 +44,24 @@ def maf(
         event_shape: D for vectors, or ``(C, H, W)`` for images in [0, 1], whose pixels are taken in row order.
         layers: how many; each second one takes the coordinates in reversed order.
         hidden, activation, residual, context_features, zero_init: of each network, see `MADE`.
-        norm: between layers: ``batch`` (`BatchNorm`, as in the paper), ``act`` (`ActNorm`) or None.
+        norm: after each layer: ``batch`` (`BatchNorm`, as in the paper), ``act`` (`ActNorm`) or None.
         components: 1 for a normal base; more for an `AutoregressiveMixture` with a network like the others (MAF MoG).
         random_degrees: draw the degrees of hidden units with `seed` instead of spreading them evenly.
         bound: largest log-scale of a layer; None for no bound, as in the paper.
         alpha: of a `Logit` before everything; None for none.
 
-    Raises ValueError for a norm that is none of these.
+    Raises ValueError for a norm that is none of these, a negative number of layers, and what `MADE` raises.
+
+    >>> flow = maf(2, layers=3, hidden=(16,)).eval()
+    >>> flow.log_prob(torch.zeros(5, 2)).shape, flow.sample(4).shape
+    (torch.Size([5]), torch.Size([4, 2]))
 
     Source: G. Papamakarios, T. Pavlakou and I. Murray, *Masked autoregressive flow for density estimation* (2017).
     """
     if norm is not None and norm not in NORMS:
         raise ValueError(f"maf expects a norm of {', '.join(NORMS)} or None, found {norm!r}")
+    if layers < 0:
+        raise ValueError(f"maf expects 0 or more layers, found {layers}")
     shape = (event_shape,) if isinstance(event_shape, int) else tuple(event_shape)
     parts: list[Transform] = []
     for k in range(layers):
@@ -141,7 +147,11 @@ def iaf(
 ) -> Flow:
     """Build IAF: samples, and their density, in one pass; the density of other points coordinate by coordinate.
 
-    Arguments: as in `maf`.
+    Arguments: as in `maf`. Each layer is an `InverseAutoregressive`; nothing normalizes between them.
+
+    >>> x, log_prob = iaf(2, layers=3, hidden=(16,)).rsample_and_log_prob((5,))  # one pass of each network
+    >>> x.shape, log_prob.shape
+    (torch.Size([5, 2]), torch.Size([5]))
 
     Source: D. P. Kingma et al., *Improved variational inference with inverse autoregressive flow* (2016).
     """

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from course_flows.made import MADE
 from course_flows.nets import ROWS_IN_CACHE
-from course_flows.transforms.base import Inverse, Transform
+from course_flows.transforms.base import Inverse, Transform, is_watched
 from course_flows.transforms.coupling import Tanh
 from course_flows.transforms.incremental import solve_incrementally
 
@@ -25,15 +25,28 @@ class MaskedAutoregressive(Transform):
     :math:`x_{<i}` before it can find :math:`x_i = \mu_i + z_i e^{\alpha_i}`; there are three ways:
 
     * ``incremental``: every hidden unit is computed once, as soon as the inputs that it sees are known. All D steps
-      together do the work of one pass. Exact. Under autograd ``sequential`` takes its place.
+      together do the work of one pass. Exact. Where it cannot be had, ``sequential`` takes its place: under autograd
+      and torch.func, and for a network with hooks or a ``forward`` of its own.
     * ``sequential``: D passes, after pass i the first i coordinates are final. The readable reference. Exact.
     * ``fixed point``: passes from a start of zeros until nothing changes any more, at most D and one to see it: after
-      pass i at least the first i coordinates are final, often all of them much earlier. Exact, and its own certificate.
+      pass i at least the first i coordinates are final, often all of them much earlier. Exact, and its own certificate:
+      what is returned solves :math:`x_i = \mu_i + z_i e^{\alpha_i}` to the last bit. (Where torch.func hides the
+      numbers it takes all passes.)
+
+    Points are ``(*batch, D)``, the log-determinant is ``(*batch)``; a context is as `MADE` has it.
 
     Arguments:
         net: a `MADE` with two parameters a value: first all raw :math:`\alpha`, then all :math:`\mu`.
         bound: largest :math:`|\alpha|`, by :math:`c \tanh(r / c)`; a module; or None for none.
-        method: of ``inverse``.
+        method: of ``inverse``; may be set later.
+
+    Raises ValueError for another network or method, for points of another shape, and what `MADE` raises.
+
+    >>> flow = MaskedAutoregressive(MADE(2, hidden=(8,)))
+    >>> x = torch.tensor([[0.5, -1.0]])
+    >>> z, log_det = flow(x)
+    >>> torch.allclose(flow.inverse(z)[0], x, atol=1e-6)
+    True
 
     Source: G. Papamakarios, T. Pavlakou and I. Murray, *Masked autoregressive flow for density estimation* (2017).
     """
@@ -43,7 +56,8 @@ class MaskedAutoregressive(Transform):
     def __init__(self, net: MADE, bound: float | nn.Module | None = 5.0, method: str = "incremental") -> None:
         super().__init__()
         if not isinstance(net, MADE) or net.parameters_per_value != 2:
-            raise ValueError(f"{type(self).__name__} expects a MADE with 2 parameters a value, found {net}")
+            found = f"one with {net.parameters_per_value}" if isinstance(net, MADE) else type(net).__name__
+            raise ValueError(f"{type(self).__name__} expects a MADE with 2 parameters a value, found {found}")
         if method not in METHODS:
             raise ValueError(f"{type(self).__name__} expects a method of {', '.join(METHODS)}, found {method!r}")
         self.net = net
@@ -62,11 +76,16 @@ class MaskedAutoregressive(Transform):
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         self.check_features(z, self.net.features)
+        self.net.check_context(context, z.shape[:-1])
         if self.method == "fixed point":
             return self._to_fixed_point(z, context)
-        if self.method == "sequential" or torch.is_grad_enabled():
+        if self.method == "sequential" or torch.is_grad_enabled() or _in_torch_func() or self._must_be_called():
             return self._one_by_one(z, context)
         return solve_incrementally(self.net, self.bound, z, context)
+
+    def _must_be_called(self) -> bool:
+        """Return whether the network may do more than its weights say: by hooks, or by a ``forward`` of its own."""
+        return type(self.net).forward is not MADE.forward or is_watched(self.net)
 
     def _in_one_pass(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         alpha, mu = self._move_of(x, context)
@@ -90,7 +109,7 @@ class MaskedAutoregressive(Transform):
             # what overflows while it is not final must not meet the zeros of a mask: zero times infinity is NaN
             alpha, mu = self._move_of(x.nan_to_num(0.0, 0.0, 0.0), context)
             before, x = x, mu + z * alpha.exp()
-            if torch.equal(before, x):
+            if not _in_torch_func() and torch.equal(before, x):
                 break
         return x, alpha.sum(dim=-1)
 
@@ -106,10 +125,16 @@ class InverseAutoregressive(Inverse):
     ``inverse``, which samples, takes one pass; ``forward`` needs z coordinate by coordinate. The paper writes
     :math:`x = \sigma \odot z + m` with :math:`\sigma = e^{-\alpha}` and :math:`m = -\mu e^{-\alpha}`: the same maps.
 
-    Arguments: as in `MaskedAutoregressive`.
+    Arguments: as in `MaskedAutoregressive`; the method is that of ``forward`` here. The layer that is read backwards is
+    ``transform``.
 
     Source: D. P. Kingma et al., *Improved variational inference with inverse autoregressive flow* (2016).
     """
 
     def __init__(self, net: MADE, bound: float | nn.Module | None = 5.0, method: str = "incremental") -> None:
         super().__init__(MaskedAutoregressive(net, bound, method))
+
+
+def _in_torch_func() -> bool:
+    """Return whether torch.func looks on: numbers cannot be read then, and nothing can be written in place."""
+    return not torch.compiler.is_compiling() and torch._C._functorch.maybe_current_level() is not None

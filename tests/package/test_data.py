@@ -241,6 +241,7 @@ def test_broken_tables_are_said(tmp_path):
     np.savez(tmp_path / "few_labels.npz", x=np.ones((3, 2)), y=np.array([1, 2]))
     np.savez(tmp_path / "few_names.npz", x=np.ones((3, 2)), columns=np.array(["a"]))
     np.savez(tmp_path / "letters.npz", x=np.array([["a", "b"]]))
+    np.savez(tmp_path / "complex.npz", x=np.array([[1.0, 2.0j]]))
     for name, words in {
         "holes": r"1 of 4 rows with missing values \(NaN\): fill them, or leave those rows out",
         "flat": "no array x of shape",
@@ -256,8 +257,9 @@ def test_broken_tables_are_said(tmp_path):
         "real_labels": "whole numbers y",
         "few_labels": r"whole numbers y of shape \(3,\)",
         "few_names": "one name a column",
-        "letters": "expected numbers in x",
-        "absent": "'absent' was not found .looked in .*, which holds bare, empty, endless, ",
+        "letters": "expected real numbers in x, found <U1",
+        "complex": "expected real numbers in x, found complex128",
+        "absent": "'absent' was not found .looked in .*, which holds bare, complex, empty, endless, ",
     }.items():
         with pytest.raises(DataError, match=words):
             load_tabular(name, data_dir=tmp_path)

@@ -51,6 +51,23 @@ def test_noise_fills_the_step_evenly():
     assert share.var().item() == pytest.approx(1 / 12, abs=0.002)
 
 
+def test_the_usual_step_decides_about_the_noise():
+    data = table()
+    data.x[0, 1] += 0.001  # one value that lies close to another
+    assert split_table(data).noise[1].item() == pytest.approx(0.25, rel=1e-6)
+
+
+def test_a_value_that_many_rows_share_makes_noise():
+    data = table()
+    data.x[:5, 0] = 0.0  # of 1,000 rows
+    assert split_table(data).noise[0] == 0
+    data.x[:6, 0] = 0.0
+    values = data.x[:, 0].unique()
+    width = split_table(data).noise[0].item()
+    assert values.diff().min() < width < values.diff().max()
+    assert (rows(split_table(data))[:, 0].abs() < width).sum() >= 6
+
+
 def test_the_seed_decides_and_the_test_rows_stay_out_of_the_scale():
     data = table()
     assert torch.equal(split_table(data, 1).test, split_table(data, 1).test)
@@ -78,6 +95,11 @@ def test_bundled_tables(name):
 def test_tables_that_cannot_be_split():
     with pytest.raises(DataError, match="has 19 rows: at least 20"):
         split_table(table(19))
+    for missing in (float("nan"), float("inf")):
+        data = table()
+        data.x[3, 1] = missing
+        with pytest.raises(DataError, match="made up has 1 of 1000 rows with values that are not finite"):
+            split_table(data)
     data = table()
     data.x[:, 2] = 7
     with pytest.raises(DataError, match="c holds the one value 7: leave it out"):
