@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 
+from course_flows.calls import has_values
 from course_flows.distributions import Base
-from course_flows.transforms.base import Transform, has_values, sum_event
+from course_flows.transforms.base import Transform, sum_event
 
 __all__ = ["Flow", "FlowDistribution"]
 

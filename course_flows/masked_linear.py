@@ -8,50 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 from torch.nn import functional
+
+from course_flows.calls import by_hand, gradients_of, has_values
 
 __all__ = ["MaskedLinear", "StripedLinear", "strips_of"]
 
-
-class MaskedLinear(nn.Module):
-    """A linear layer without some of its weights, ``(*batch, in) -> (*batch, out)``.
-
-    Arguments:
-        mask: bool ``(out, in)``, True for the weights that are there.
-
-    The other entries of ``weight`` are never used, so that they get no gradient.
-    """
-
-    there: Tensor
-
-    def __init__(self, mask: Tensor) -> None:
-        super().__init__()
-        out_features, in_features = mask.shape
-        plain = nn.Linear(in_features, out_features)
-        self.weight, self.bias = plain.weight, plain.bias
-        self.set_mask(mask)
-
-    @property
-    def mask(self) -> Tensor:
-        """True for the weights that are there, ``(out, in)``."""
-        return self.there.bool()
-
-    def set_mask(self, mask: Tensor) -> None:
-        """Take another mask of the same shape."""
-        # as numbers of the weights' own kind: a product with booleans takes ten times as long
-        self.register_buffer("there", mask.to(self.weight), persistent=False)
-
-    def masked_weight(self) -> Tensor:
-        """Return the weights with zeros where there are none, ``(out, in)``."""
-        return self.weight * self.there
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.linear(x, self.masked_weight(), self.bias)
-
-    def extra_repr(self) -> str:
-        out_features, in_features = self.there.shape
-        return f"in_features={in_features}, out_features={out_features}, {int(self.there.sum())} weights"
+ROWS_OF_A_STRIP = 128
 
 
 @dataclass(frozen=True)
@@ -106,7 +69,111 @@ def _interval(flags: Tensor) -> tuple[int, int] | None:
     return (start, stop) if stop - start == len(places) else None
 
 
-class StripedLinear(nn.Module):
+class _InStrips(nn.Module):
+    """Products of a layer whose weights come in strips, for passes whose gradient is written by hand.
+
+    Values are ``(features, N)`` there, so that those of a strip lie together; `used` is what `ready` returned.
+    """
+
+    out_features: int
+    in_features: int
+    strips: tuple[Strip, ...]
+
+    def blocks(self, stored: Tensor) -> list[Tensor]:
+        """See stored weights as the blocks of the strips."""
+        raise NotImplementedError
+
+    def ready(self, weight: Tensor) -> Tensor:
+        """Return stored weights with zeros where there are none."""
+        raise NotImplementedError
+
+    def clear(self, stored: Tensor) -> None:
+        """Put zeros where there are no weights."""
+        raise NotImplementedError
+
+    def product(self, x: Tensor, used: Tensor, bias: Tensor) -> Tensor:
+        """Return the output ``(out, N)`` for an input ``(in, N)``."""
+        out = x.new_empty(len(bias), x.shape[1])
+        for strip, block in zip(self.strips, self.blocks(used)):
+            torch.addmm(bias[strip.rows, None], block, x[strip.columns], out=out[strip.rows])
+        return out
+
+    def gradient_of_weight(self, g: Tensor, x: Tensor, used: Tensor) -> Tensor:
+        """Return the gradient of the stored weights from that of the output."""
+        found = torch.zeros_like(used) if len(self.strips) > 1 else torch.empty_like(used)
+        for strip, block in zip(self.strips, self.blocks(found)):
+            torch.mm(g[strip.rows], x[strip.columns].t(), out=block)
+        self.clear(found)
+        return found
+
+    def gradient_of_input(self, g: Tensor, used: Tensor) -> Tensor:
+        """Return the gradient of the input from that of the output."""
+        if self.strips[0].shape == (self.out_features, self.in_features):
+            return torch.mm(used.view(self.strips[0].shape).t(), g)
+        found = g.new_zeros(self.in_features, g.shape[1])
+        for strip, block in zip(self.strips, self.blocks(used)):
+            found[strip.columns].addmm_(block.t(), g[strip.rows])
+        return found
+
+
+class MaskedLinear(_InStrips):
+    """A linear layer without some of its weights, ``(*batch, in) -> (*batch, out)``.
+
+    Arguments:
+        mask: bool ``(out, in)``, True for the weights that are there.
+
+    The other entries of ``weight`` are never used, so that they get no gradient.
+    """
+
+    there: Tensor
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__()
+        self.out_features, self.in_features = mask.shape
+        plain = nn.Linear(self.in_features, self.out_features)
+        self.weight, self.bias = plain.weight, plain.bias
+        self.set_mask(mask)
+
+    @property
+    def mask(self) -> Tensor:
+        """True for the weights that are there, ``(out, in)``."""
+        return self.there.bool()
+
+    def set_mask(self, mask: Tensor) -> None:
+        """Take another mask of the same shape."""
+        # as numbers of the weights' own kind: a product with booleans takes ten times as long
+        self.register_buffer("there", mask.to(self.weight), persistent=False)
+        self.strips = (Strip(slice(0, self.out_features), slice(0, self.in_features), slice(0, self.in_features)),)
+        if mask.shape[0] > ROWS_OF_A_STRIP and mask.shape[1] > ROWS_OF_A_STRIP:
+            strips = strips_of(mask, ROWS_OF_A_STRIP)
+            if strips and sum(math.prod(strip.shape) for strip in strips) < 0.8 * mask.numel():
+                self.strips = strips
+
+    def masked_weight(self, weight: Tensor | None = None) -> Tensor:
+        """Return the weights, or others like them, with zeros where there are none, ``(out, in)``."""
+        return (self.weight if weight is None else weight) * self.there
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.linear(x, self.masked_weight(), self.bias)
+
+    def blocks(self, stored: Tensor) -> list[Tensor]:
+        """See stored weights as the blocks of the strips."""
+        return [stored[strip.rows, strip.columns] for strip in self.strips] if len(self.strips) > 1 else [stored]
+
+    def ready(self, weight: Tensor) -> Tensor:
+        """Return weights with zeros where there are none."""
+        return weight * self.there
+
+    def clear(self, stored: Tensor) -> None:
+        """Put zeros where there are no weights."""
+        stored.mul_(self.there)
+
+    def extra_repr(self) -> str:
+        sizes = f"in_features={self.in_features}, out_features={self.out_features}"
+        return f"{sizes}, {int(self.there.sum())} weights"
+
+
+class StripedLinear(_InStrips):
     """The same layer as `MaskedLinear` for masks with steps, such as those of sorted units, at half the cost.
 
     The rows are cut into strips, of which only the interval of columns with weights is stored, block after block in
@@ -161,19 +228,25 @@ class StripedLinear(nn.Module):
         parts = self.edges.split([shape.numel() for shape in self.edge_shapes])
         return [part.view(shape) for part, shape in zip(parts, self.edge_shapes)]
 
-    def masked_weight(self) -> Tensor:
-        """Return the weights with zeros where there are none, ``(out, in)``."""
-        full = self.weight.new_zeros(self.out_features, self.in_features)
-        for strip, block, there in zip(self.strips, self.blocks(self.weight), self._masks()):
+    def masked_weight(self, weight: Tensor | None = None) -> Tensor:
+        """Return the weights, or others like them, with zeros where there are none, ``(out, in)``."""
+        weight = self.weight if weight is None else weight
+        full = weight.new_zeros(self.out_features, self.in_features)
+        for strip, block, there in zip(self.strips, self.blocks(weight), self._masks()):
             full[strip.rows, strip.columns] = block
             full[strip.rows, strip.columns][:, strip.edge] *= there
         return full
 
     def forward(self, x: Tensor) -> Tensor:
-        if not _by_hand(x):
+        if not by_hand(x):
             return functional.linear(x, self.masked_weight(), self.bias)
         rows = x.reshape(-1, self.in_features)
-        return _Strips.apply(self, rows, self.weight, self.bias).view(*x.shape[:-1], self.out_features)
+        return _Strips.apply(self, rows, self.weight, self.bias).reshape(*x.shape[:-1], self.out_features)
+
+    def ready(self, weight: Tensor) -> Tensor:
+        """Return weights in the form that products take: stored strips, with zeros where there are none."""
+        self.clear(weight.data)
+        return weight.detach()
 
     def extra_repr(self) -> str:
         missing = int((self.edges == 0).sum())
@@ -181,39 +254,20 @@ class StripedLinear(nn.Module):
         return f"{sizes}, {len(self.weight) - missing} weights in {len(self.strips)} strips"
 
 
-def _by_hand(x: Tensor) -> bool:
-    """Return whether nothing asks for another form: torch.func, torch.compile, forward-mode derivatives, autocast."""
-    if torch.compiler.is_compiling() or x.is_meta or torch._C._functorch.maybe_current_level() is not None:
-        return False
-    return forward_ad.unpack_dual(x).tangent is None and not torch.is_autocast_enabled(x.device.type)
-
-
 class _Strips(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, layer: StripedLinear, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        layer.clear(weight.data)
         ctx.layer = layer
         ctx.save_for_backward(x, weight, bias)
-        out = x.new_empty(len(x), layer.out_features)
-        for strip, block in zip(layer.strips, layer.blocks(weight)):
-            torch.addmm(bias[strip.rows], x[:, strip.columns], block.t(), out=out[:, strip.rows])
-        return out
+        return layer.product(x.t(), layer.ready(weight), bias).t()
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
         x, weight, bias = ctx.saved_tensors
         layer, (_, *wanted) = ctx.layer, ctx.needs_input_grad
-        if torch.is_grad_enabled():  # second derivatives are wanted
-            out = functional.linear(x, layer.masked_weight(), bias)
-            inputs = [value for value, asked in zip((x, weight, bias), wanted) if asked]
-            found = iter(torch.autograd.grad(out, inputs, g, create_graph=True))
-            return None, *(next(found) if asked else None for asked in wanted)
-        of_x = torch.zeros_like(x) if wanted[0] else None
-        of_weight = torch.empty_like(weight)
-        for strip, block, of_block in zip(layer.strips, layer.blocks(weight), layer.blocks(of_weight)):
-            here = g[:, strip.rows]
-            torch.mm(here.t(), x[:, strip.columns], out=of_block)
-            if of_x is not None:
-                of_x[:, strip.columns].addmm_(here, block)
-        layer.clear(of_weight)
-        return None, of_x, of_weight, g.sum(0)
+        if torch.is_grad_enabled() or not has_values(g):  # second derivatives, or many at once
+            with torch.enable_grad():
+                out = functional.linear(x, layer.masked_weight(weight), bias)
+            return None, *gradients_of([out], (x, weight, bias), wanted, [g])
+        of_x = layer.gradient_of_input(g.t(), weight).t() if wanted[0] else None
+        return None, of_x, layer.gradient_of_weight(g.t(), x.t(), weight), g.sum(0)

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from course_flows.calls import by_hand, is_watched
 from course_flows.conv_nets import ConvNet
-from course_flows.models.fused_steps import Layout, can_be_fused, fused_steps, fused_steps_back, may_run_fused
-from course_flows.transforms.base import Compose, Transform, is_watched, sum_event
+from course_flows.models.fused_steps import Layout, can_be_fused, fused_steps, fused_steps_back
+from course_flows.transforms.base import Compose, Transform, sum_event
 from course_flows.transforms.coupling import Coupling
 from course_flows.transforms.factored import LULinear, lu_inverses, lu_weights
 from course_flows.transforms.mixing import Conv1x1, FlowStep, spread_over_pixels
@@ -100,7 +101,13 @@ class FlowSteps(Compose):
     def _run_fused(self, x: Tensor, context: Tensor | None) -> bool:
         first = self._first_coupling()
         alike = all(can_be_fused(step.coupling, like=first) for step in self)
-        return alike and context is None and may_run_fused(x) and not any(net.waits for net in self._nets())
+        return (
+            alike
+            and context is None
+            and x.device.type == "cpu"
+            and by_hand(x)
+            and not any(net.waits for net in self._nets())
+        )
 
     def _layout(self, x: Tensor) -> Layout:
         *batch, _, height, width = x.shape

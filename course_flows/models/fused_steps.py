@@ -12,15 +12,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.nn.functional import conv2d, relu
 
 from course_flows.conv_nets import ConvNet
 from course_flows.models.shifted_planes import neighbors, sum_of_neighbors
-from course_flows.transforms.base import has_values
 from course_flows.transforms.coupling import AffineCoupling, Coupling, Tanh
 
-__all__ = ["Layout", "can_be_fused", "fused_steps", "fused_steps_back", "may_run_fused"]
+__all__ = ["Layout", "can_be_fused", "fused_steps", "fused_steps_back"]
 
 WEIGHTS = 6  # of a network: weight and bias of three convolutions
 
@@ -64,16 +62,6 @@ def can_be_fused(coupling: Coupling, like: Coupling) -> bool:
         and coupling.partition.sizes == like.partition.sizes
         and coupling.bound.limit == getattr(like.bound, "limit", None)
     )
-
-
-def may_run_fused(x: Tensor) -> bool:
-    """Return whether `x` is on a CPU and nothing asks for another form.
-
-    Those are torch.func, torch.compile, forward-mode derivatives and autocast. On a GPU the library's convolutions are
-    the better choice.
-    """
-    on_cpu = x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-    return on_cpu and has_values(x) and forward_ad.unpack_dual(x).tangent is None
 
 
 def fused_steps(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from course_flows.calls import is_watched
 from course_flows.made import MADE
 from course_flows.nets import ROWS_IN_CACHE
-from course_flows.transforms.base import Inverse, Transform, is_watched
+from course_flows.transforms.base import Inverse, Transform
 from course_flows.transforms.coupling import Tanh
+from course_flows.transforms.fused_autoregressive import fused_layer, runs_fused
 from course_flows.transforms.incremental import solve_incrementally
 
 __all__ = ["InverseAutoregressive", "MaskedAutoregressive"]
@@ -88,6 +90,9 @@ class MaskedAutoregressive(Transform):
         return type(self.net).forward is not MADE.forward or is_watched(self.net)
 
     def _in_one_pass(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        if runs_fused(self.net, self.bound, x, context) and not self._must_be_called():
+            z, log_det = fused_layer(self.net, self.bound, x.reshape(-1, x.shape[-1]))
+            return z.reshape(x.shape), log_det.reshape(x.shape[:-1])
         alpha, mu = self._move_of(x, context)
         return (x - mu) * (-alpha).exp(), -alpha.sum(dim=-1)
 

@@ -7,25 +7,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Compose", "Inverse", "TorchTransform", "Transform", "has_values", "is_watched", "sum_event"]
-
-
-def is_watched(module: nn.Module) -> bool:
-    """Return whether somebody waits for calls of a module or of a part of it: by a hook, or in place of ``forward``."""
-    parts = [module]
-    while parts:
-        own = vars(parts.pop())
-        if own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or "forward" in own:
-            return True
-        parts += [part for part in own["_modules"].values() if part is not None]
-    return False
-
-
-def has_values(x: Tensor) -> bool:
-    """Return whether numbers can be read from ``x`` now: not while compiling, on the meta device or in torch.func."""
-    if torch.compiler.is_compiling() or x.is_meta:
-        return False
-    return torch._C._functorch.maybe_current_level() is None
+__all__ = ["Compose", "Inverse", "TorchTransform", "Transform", "sum_event"]
 
 
 def sum_event(values: Tensor, event_ndim: int) -> Tensor:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from course_flows.calls import has_values, is_watched
 from course_flows.nets import MLP
-from course_flows.transforms.base import has_values, is_watched
 from course_flows.transforms.coupling import AffineCoupling, Coupling, Tanh
 
 __all__ = ["can_be_fused", "fused_couplings", "runs_fused"]

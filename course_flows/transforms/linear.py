@@ -19,7 +19,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from course_flows.transforms.base import Transform, has_values
+from course_flows.calls import has_values
+from course_flows.transforms.base import Transform
 from course_flows.transforms.triangles import pack_triangle, solve_rows, unpack_triangle
 
 __all__ = ["DenseLinear", "Diagonal", "Linear", "Permutation", "Triangular", "checked_matrix"]

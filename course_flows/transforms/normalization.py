@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, distributed, nn
 
-from course_flows.transforms.base import Transform, has_values
+from course_flows.calls import has_values
+from course_flows.transforms.base import Transform
 
 __all__ = ["ActNorm", "BatchNorm"]
 

@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from course_flows.transforms.base import Transform, has_values, sum_event
+from course_flows.calls import has_values
+from course_flows.transforms.base import Transform, sum_event
 
 __all__ = ["Logit", "check_levels", "dequantize", "place_in_cells", "quantize"]
 
