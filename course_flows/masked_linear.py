@@ -14,7 +14,63 @@ from course_flows.calls import by_hand, gradients_of, has_values
 
 __all__ = ["MaskedLinear", "StripedLinear", "strips_of"]
 
-ROWS_OF_A_STRIP = 128
+
+class MaskedLinear(nn.Module):
+    """A linear layer without some of its weights, ``(*batch, in) -> (*batch, out)``.
+
+    Arguments:
+        mask: bool ``(out, in)``, True for the weights that are there.
+
+    The other entries of ``weight`` are never used, so that they get no gradient.
+    """
+
+    there: Tensor
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__()
+        out_features, in_features = mask.shape
+        plain = nn.Linear(in_features, out_features)
+        self.weight, self.bias = plain.weight, plain.bias
+        self.set_mask(mask)
+
+    @property
+    def mask(self) -> Tensor:
+        """True for the weights that are there, ``(out, in)``."""
+        return self.there.bool()
+
+    def set_mask(self, mask: Tensor) -> None:
+        """Take another mask of the same shape."""
+        # as numbers of the weights' own kind: a product with booleans takes ten times as long
+        self.register_buffer("there", mask.to(self.weight), persistent=False)
+
+    def masked_weight(self, weight: Tensor | None = None) -> Tensor:
+        """Return the weights, or others like them, with zeros where there are none, ``(out, in)``."""
+        return (self.weight if weight is None else weight) * self.there
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.linear(x, self.masked_weight(), self.bias)
+
+    # The parts of a pass whose gradient is written by hand. Points are rows; `used` is what `ready` returned.
+
+    def ready(self, weight: Tensor) -> Tensor:
+        """Return weights in the form that products take."""
+        return weight * self.there
+
+    def product(self, x: Tensor, used: Tensor, bias: Tensor) -> Tensor:
+        """Return the output."""
+        return torch.addmm(bias, x, used.t())
+
+    def gradient_of_weight(self, g: Tensor, x: Tensor) -> Tensor:
+        """Return the gradient of the weights from that of the output."""
+        return torch.mm(g.t(), x).mul_(self.there)
+
+    def gradient_of_input(self, g: Tensor, used: Tensor) -> Tensor:
+        """Return the gradient of the input from that of the output."""
+        return torch.mm(g, used)
+
+    def extra_repr(self) -> str:
+        out_features, in_features = self.there.shape
+        return f"in_features={in_features}, out_features={out_features}, {int(self.there.sum())} weights"
 
 
 @dataclass(frozen=True)
@@ -69,111 +125,7 @@ def _interval(flags: Tensor) -> tuple[int, int] | None:
     return (start, stop) if stop - start == len(places) else None
 
 
-class _InStrips(nn.Module):
-    """Products of a layer whose weights come in strips, for passes whose gradient is written by hand.
-
-    Values are ``(features, N)`` there, so that those of a strip lie together; `used` is what `ready` returned.
-    """
-
-    out_features: int
-    in_features: int
-    strips: tuple[Strip, ...]
-
-    def blocks(self, stored: Tensor) -> list[Tensor]:
-        """See stored weights as the blocks of the strips."""
-        raise NotImplementedError
-
-    def ready(self, weight: Tensor) -> Tensor:
-        """Return stored weights with zeros where there are none."""
-        raise NotImplementedError
-
-    def clear(self, stored: Tensor) -> None:
-        """Put zeros where there are no weights."""
-        raise NotImplementedError
-
-    def product(self, x: Tensor, used: Tensor, bias: Tensor) -> Tensor:
-        """Return the output ``(out, N)`` for an input ``(in, N)``."""
-        out = x.new_empty(len(bias), x.shape[1])
-        for strip, block in zip(self.strips, self.blocks(used)):
-            torch.addmm(bias[strip.rows, None], block, x[strip.columns], out=out[strip.rows])
-        return out
-
-    def gradient_of_weight(self, g: Tensor, x: Tensor, used: Tensor) -> Tensor:
-        """Return the gradient of the stored weights from that of the output."""
-        found = torch.zeros_like(used) if len(self.strips) > 1 else torch.empty_like(used)
-        for strip, block in zip(self.strips, self.blocks(found)):
-            torch.mm(g[strip.rows], x[strip.columns].t(), out=block)
-        self.clear(found)
-        return found
-
-    def gradient_of_input(self, g: Tensor, used: Tensor) -> Tensor:
-        """Return the gradient of the input from that of the output."""
-        if self.strips[0].shape == (self.out_features, self.in_features):
-            return torch.mm(used.view(self.strips[0].shape).t(), g)
-        found = g.new_zeros(self.in_features, g.shape[1])
-        for strip, block in zip(self.strips, self.blocks(used)):
-            found[strip.columns].addmm_(block.t(), g[strip.rows])
-        return found
-
-
-class MaskedLinear(_InStrips):
-    """A linear layer without some of its weights, ``(*batch, in) -> (*batch, out)``.
-
-    Arguments:
-        mask: bool ``(out, in)``, True for the weights that are there.
-
-    The other entries of ``weight`` are never used, so that they get no gradient.
-    """
-
-    there: Tensor
-
-    def __init__(self, mask: Tensor) -> None:
-        super().__init__()
-        self.out_features, self.in_features = mask.shape
-        plain = nn.Linear(self.in_features, self.out_features)
-        self.weight, self.bias = plain.weight, plain.bias
-        self.set_mask(mask)
-
-    @property
-    def mask(self) -> Tensor:
-        """True for the weights that are there, ``(out, in)``."""
-        return self.there.bool()
-
-    def set_mask(self, mask: Tensor) -> None:
-        """Take another mask of the same shape."""
-        # as numbers of the weights' own kind: a product with booleans takes ten times as long
-        self.register_buffer("there", mask.to(self.weight), persistent=False)
-        self.strips = (Strip(slice(0, self.out_features), slice(0, self.in_features), slice(0, self.in_features)),)
-        if mask.shape[0] > ROWS_OF_A_STRIP and mask.shape[1] > ROWS_OF_A_STRIP:
-            strips = strips_of(mask, ROWS_OF_A_STRIP)
-            if strips and sum(math.prod(strip.shape) for strip in strips) < 0.8 * mask.numel():
-                self.strips = strips
-
-    def masked_weight(self, weight: Tensor | None = None) -> Tensor:
-        """Return the weights, or others like them, with zeros where there are none, ``(out, in)``."""
-        return (self.weight if weight is None else weight) * self.there
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.linear(x, self.masked_weight(), self.bias)
-
-    def blocks(self, stored: Tensor) -> list[Tensor]:
-        """See stored weights as the blocks of the strips."""
-        return [stored[strip.rows, strip.columns] for strip in self.strips] if len(self.strips) > 1 else [stored]
-
-    def ready(self, weight: Tensor) -> Tensor:
-        """Return weights with zeros where there are none."""
-        return weight * self.there
-
-    def clear(self, stored: Tensor) -> None:
-        """Put zeros where there are no weights."""
-        stored.mul_(self.there)
-
-    def extra_repr(self) -> str:
-        sizes = f"in_features={self.in_features}, out_features={self.out_features}"
-        return f"{sizes}, {int(self.there.sum())} weights"
-
-
-class StripedLinear(_InStrips):
+class StripedLinear(nn.Module):
     """The same layer as `MaskedLinear` for masks with steps, such as those of sorted units, at half the cost.
 
     The rows are cut into strips, of which only the interval of columns with weights is stored, block after block in
@@ -241,12 +193,34 @@ class StripedLinear(_InStrips):
         if not by_hand(x):
             return functional.linear(x, self.masked_weight(), self.bias)
         rows = x.reshape(-1, self.in_features)
-        return _Strips.apply(self, rows, self.weight, self.bias).reshape(*x.shape[:-1], self.out_features)
+        return _Strips.apply(self, rows, self.weight, self.bias).view(*x.shape[:-1], self.out_features)
 
     def ready(self, weight: Tensor) -> Tensor:
         """Return weights in the form that products take: stored strips, with zeros where there are none."""
         self.clear(weight.data)
         return weight.detach()
+
+    def product(self, x: Tensor, used: Tensor, bias: Tensor) -> Tensor:
+        """Return the output."""
+        out = x.new_empty(len(x), self.out_features)
+        for strip, block in zip(self.strips, self.blocks(used)):
+            torch.addmm(bias[strip.rows], x[:, strip.columns], block.t(), out=out[:, strip.rows])
+        return out
+
+    def gradient_of_weight(self, g: Tensor, x: Tensor) -> Tensor:
+        """Return the gradient of the weights from that of the output."""
+        found = x.new_empty(len(self.weight))
+        for strip, block in zip(self.strips, self.blocks(found)):
+            torch.mm(g[:, strip.rows].t(), x[:, strip.columns], out=block)
+        self.clear(found)
+        return found
+
+    def gradient_of_input(self, g: Tensor, used: Tensor) -> Tensor:
+        """Return the gradient of the input from that of the output."""
+        found = g.new_zeros(len(g), self.in_features)
+        for strip, block in zip(self.strips, self.blocks(used)):
+            found[:, strip.columns].addmm_(g[:, strip.rows], block)
+        return found
 
     def extra_repr(self) -> str:
         missing = int((self.edges == 0).sum())
@@ -259,7 +233,7 @@ class _Strips(torch.autograd.Function):
     def forward(ctx: Any, layer: StripedLinear, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.layer = layer
         ctx.save_for_backward(x, weight, bias)
-        return layer.product(x.t(), layer.ready(weight), bias).t()
+        return layer.product(x, layer.ready(weight), bias)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
@@ -269,5 +243,5 @@ class _Strips(torch.autograd.Function):
             with torch.enable_grad():
                 out = functional.linear(x, layer.masked_weight(weight), bias)
             return None, *gradients_of([out], (x, weight, bias), wanted, [g])
-        of_x = layer.gradient_of_input(g.t(), weight).t() if wanted[0] else None
-        return None, of_x, layer.gradient_of_weight(g.t(), x.t(), weight), g.sum(0)
+        of_x = layer.gradient_of_input(g, weight) if wanted[0] else None
+        return None, of_x, layer.gradient_of_weight(g, x), g.sum(0)

@@ -30,8 +30,8 @@ def fused_layer(net: MADE, bound: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]
     weights = [p for layer in layers for p in (layer.weight, layer.bias)]
     if torch.is_grad_enabled():
         return _Fused.apply(layers, bound.limit, x, *weights)
-    z, log_det, *_ = _run(layers, [layer.ready(layer.weight) for layer in layers], weights[1::2], bound.limit, x.t())
-    return z.t(), log_det
+    z, log_det, *_ = _run(layers, [layer.ready(layer.weight) for layer in layers], weights[1::2], bound.limit, x)
+    return z, log_det
 
 
 def _run(
@@ -41,17 +41,14 @@ def _run(
     limit: float,
     x: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor]]:
-    """Return z, the log-determinant, and what the gradient needs: tanh, the scale, the inputs of all linear layers.
-
-    Points are columns here, ``(D, N)``.
-    """
+    """Return z, the log-determinant, and what the gradient needs: tanh, the scale, the inputs of all linear layers."""
     inputs = [x]
     for layer, weight, bias in zip(layers[:-1], used, biases):
         inputs.append(layer.product(inputs[-1], weight, bias).relu_())
-    raw, mu = layers[-1].product(inputs[-1], used[-1], biases[-1]).chunk(2)
+    raw, mu = layers[-1].product(inputs[-1], used[-1], biases[-1]).chunk(2, dim=-1)
     slope = raw.div_(limit).tanh_()
     scale = torch.mul(slope, -limit).exp_()
-    return torch.sub(x, mu).mul_(scale), slope.sum(dim=0).mul_(-limit), slope, scale, inputs
+    return torch.sub(x, mu).mul_(scale), slope.sum(dim=-1).mul_(-limit), slope, scale, inputs
 
 
 def _run_plainly(
@@ -70,8 +67,8 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, layers: list[Any], limit: float, x: Tensor, *weights: Tensor) -> Any:
         used = [layer.ready(weight) for layer, weight in zip(layers, weights[::2])]
-        z, log_det, slope, scale, (_, *hidden) = _run(layers, used, weights[1::2], limit, x.t())
-        ctx.layers, ctx.limit, z = layers, limit, z.t()
+        z, log_det, slope, scale, (_, *hidden) = _run(layers, used, weights[1::2], limit, x)
+        ctx.layers, ctx.limit = layers, limit
         ctx.save_for_backward(x, *weights, *used, *hidden, slope, scale, z)
         return z, log_det
 
@@ -85,21 +82,19 @@ class _Fused(torch.autograd.Function):
                 outputs = _run_plainly(layers, ctx.limit, x, weights)
             return None, None, *gradients_of(outputs, (x, *weights), wanted, (of_z, of_log_det))
         *hidden, slope, scale, z = saved
-        of_z, z = of_z.t(), z.t()
         of_x = of_z * scale
         # alpha = c tanh(raw / c) has the derivative 1 - tanh^2; with alpha z falls by z, and the log-determinant by 1
-        minus_of_alpha = torch.addcmul(of_log_det, of_z, z)
-        g = slope.new_empty(2 * len(slope), len(x))
-        of_raw, of_mu = g.chunk(2)
+        minus_of_alpha = torch.addcmul(of_log_det[:, None], of_z, z)
+        g = of_z.new_empty(len(x), 2 * x.shape[1])
+        of_raw, of_mu = g.chunk(2, dim=-1)
         torch.mul(slope, slope, out=of_raw).sub_(1).mul_(minus_of_alpha)
         torch.neg(of_x, out=of_mu)
         of_weights: list[Tensor] = []
-        for layer, weight, before in zip(reversed(layers), reversed(used), (*reversed(hidden), None)):
-            source = x.t() if before is None else before
-            of_weights += [g.sum(1), layer.gradient_of_weight(g, source, weight)]
-            if before is not None:
+        for layer, weight, before in zip(reversed(layers), reversed(used), reversed((x, *hidden))):
+            of_weights += [g.sum(0), layer.gradient_of_weight(g, before)]
+            if before is not x:
                 g = layer.gradient_of_input(g, weight)
                 torch.ops.aten.threshold_backward.grad_input(g, before, 0, grad_input=g)
             elif wanted[0]:
                 of_x += layer.gradient_of_input(g, weight)
-        return None, None, of_x.t(), *reversed(of_weights)
+        return None, None, of_x, *reversed(of_weights)
