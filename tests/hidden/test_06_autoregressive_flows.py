@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
+from itertools import pairwise, product
 
 import torch
 
@@ -26,12 +26,13 @@ from course_flows.grading.suite import (
     tensor,
 )
 
-LINK = "ch-autoregressive-flows"
-MASKS = partial(property_of, "made-masks", hint_link=LINK)
-MAF = partial(property_of, "maf-layer", hint_link=LINK)
-TURNED = partial(property_of, "iaf", hint_link=LINK)
-REVERSE = partial(property_of, "reverse-kl", hint_link=LINK)
-SAMPLING = partial(property_of, "sampling", hint_link=LINK)
+FLOW, SLOW, KL = "sec-autoregressive-flow", "sec-maf-iaf", "sec-which-kl"
+MASKS = partial(property_of, "made-masks", hint_link="sec-made")
+MAF = partial(property_of, "maf-layer", hint_link=FLOW)
+TURNED = partial(property_of, "iaf", hint_link=SLOW)
+REVERSE = partial(property_of, "reverse-kl", hint_link=KL)
+SAMPLING = partial(property_of, "sampling", hint_link="sec-incremental-inverse")
+PASSES = partial(property_of, "sampling", hint_link=FLOW)
 F32, F64 = torch.float32, torch.float64
 BATCHES = ((), (1,), (3,), (2, 2), (2, 1, 3))
 
@@ -231,21 +232,50 @@ class Bench:
         return Plain(net)
 
     def multiplications(self, target, *args):
-        with Multiplications() as made, torch.no_grad():
-            callable_of(target)(*args)
+        kept = torch.Tensor.numpy, torch.Tensor.__array__
+
+        def refuse(values, *args, **kwargs):
+            if values.is_floating_point():
+                raise TypeError("numbers leave torch, where multiplications are counted")
+            return kept[0](values)
+
+        torch.Tensor.numpy = torch.Tensor.__array__ = refuse
+        try:
+            with Multiplications() as made, torch.no_grad():
+                callable_of(target)(*args)
+        finally:
+            torch.Tensor.numpy, torch.Tensor.__array__ = kept
         return made.total
 
     def leaves_alone(self, target, *args):
         torch.set_default_dtype(torch.float32)
+        lists = [value for value in args if isinstance(value, list)]
         flat = [part for value in args for part in (value if isinstance(value, (list, tuple)) else [value])]
-        modules = [value for value in flat if isinstance(value, torch.nn.Module)]
+        flat.append(getattr(callable_of(target), "__self__", None))
+        modules = [part for value in flat if isinstance(value, torch.nn.Module) for part in value.modules()]
         tensors = [value for value in flat if isinstance(value, torch.Tensor)]
         tensors += [part for module in modules for part in module.parameters()]
         before = [(value.clone(), value.requires_grad) for value in tensors]
-        settings = [torch.get_default_dtype(), *(module.training for module in modules)]
-        callable_of(target)(*args)
-        same = all(torch.equal(new, old) and new.requires_grad == flag for new, (old, flag) in zip(tensors, before))
-        return same and settings == [torch.get_default_dtype(), *(module.training for module in modules)]
+        copies, good = [list(value) for value in lists], torch.ones(5, dtype=torch.bool)
+        for mode in (True, False):
+            for module in modules:
+                module.train(mode)
+                if type(module).__name__ == "Posterior":
+                    module.forget()  # its table is read from above again
+            callable_of(target)(*args)
+            same = all(torch.equal(new, old) and new.requires_grad == flag for new, (old, flag) in zip(tensors, before))
+            unmoved = all(module.training == mode for module in modules)
+            settings = [torch.get_default_dtype() == torch.float32, torch.is_grad_enabled()]
+            good &= torch.tensor([same, lists == copies, unmoved, *settings])
+        return good
+
+    def sets_seed(self, target, *args):
+        states = []
+        for _ in range(2):
+            torch.rand(1)  # without a seed, the second call ends in another state
+            callable_of(target)(*args)
+            states.append(torch.get_rng_state())
+        return torch.equal(*states)
 
     def draws_nothing(self, target, *args):
         torch.rand(1)  # no seed has the state after it
@@ -314,11 +344,21 @@ def assert_pair(found, expected, tolerance, words=""):
     assert_close(found[1], expected[1], tolerance, relative=tolerance, what=f"a log-determinant{words}")
 
 
+CARE = (
+    "a tensor or a parameter that was handed in is changed",
+    "a list that was handed in is changed",
+    "a module that was handed in is switched between training and eval mode",
+    "torch's default dtype is changed",
+    "gradients are switched off, also for all that comes after",
+)
+
+
 def assert_left_alone(student, *calls):
     """Require calls, each a list of a target and its arguments, to leave what they are given as it is."""
     for target, *args in calls:
-        kept = bench_of(student).leaves_alone(target, *args, returns=boolean())
-        assert kept, "a tensor or a module that was handed in, or torch's default dtype, was changed"
+        kept = bench_of(student).leaves_alone(target, *args, returns=tensor(len(CARE), dtype=torch.bool))
+        changed = [words for words, good in zip(CARE, kept.tolist()) if not good]
+        assert not changed, " and ".join(changed)
 
 
 def assert_draws_nothing(student, *calls):
@@ -385,7 +425,7 @@ def test_masks_paths(student, rng):
         assert deaf == 0, f"{deaf} times an output does not see a number of the context, {outputs}"
 
 
-@MASKS("However few the units are, no output sees what does not come before its coordinate.")
+@MASKS("However few the units are, no output sees what does not come before its coordinate.", hint_link="sec-made-bugs")
 def test_masks_of_few_units(student, rng):
     for D, C in ((5, 0), (7, 2), (4, 1), (3, 0)):
         for hidden in ([1], [2], [1, 1], [3, 1], [1, 6], [2, 9, 1]):
@@ -422,13 +462,23 @@ def test_masks_degrees(student, rng):
         assert lacking == 0, f"the last layer has {lacking} weights too few or too many"
 
 
-@MASKS("Layers of fewer units than degrees have units of different degrees.")
+@MASKS("Layers of fewer units than degrees follow the same rule, and their units have different degrees.")
 def test_masks_spread_over_few_units(student, rng):
-    for D, units in ((6, 3), (9, 8), (5, 2)):
-        degrees = masks_of(student, some_order(D, rng), [units])[0].sum(dim=1)
-        assert len(degrees.unique()) == units, "two units have the same degree, while another degree has no unit"
-        assert degrees.min() >= 1, "a hidden unit sees no input"
-        assert degrees.max() < D, "a hidden unit sees all inputs"
+    for D, C, hidden in ((6, 0, [3]), (9, 0, [8]), (5, 2, [2]), (6, 1, [3, 8]), (7, 2, [4, 3]), (6, 0, [7, 2])):
+        order, lowest = some_order(D, rng), 0 if C else 1
+        masks, places = masks_of(student, order, hidden, 2, C), places_of(order) + 1
+        # the inputs tell the degrees of the first layer, the outputs those of the last one
+        degrees = [masks[0][:, :D].sum(dim=1), D - masks[-1].sum(dim=0) // 2][: len(hidden)]
+        for found in degrees:
+            low, high = int(found.min()), int(found.max())
+            assert lowest <= low <= high < D, f"the degrees of a layer of few units are {low} to {high} for D = {D}"
+            counts = torch.bincount(found - lowest, minlength=D - lowest)
+            assert counts.max() - counts.min() <= 1, "units share a degree, while another degree has no unit"
+        levels = [torch.cat([places, torch.zeros(C, dtype=torch.int64)]), *degrees]
+        right = [above[:, None] >= below for below, above in pairwise(levels)]
+        right.append(places.repeat_interleave(2)[:, None] > levels[-1])
+        same = all(torch.equal(mask, wanted) for mask, wanted in zip(masks, right))
+        assert same, f"with layers of {hidden} units for D = {D}, a weight is missing or should not be there"
 
 
 @MASKS("Without hidden layers the outputs see inputs directly; of one coordinate they see nothing but context.")
@@ -449,10 +499,20 @@ def test_masks_refuse(student, rng):
     masks_of(student, good, [5])
     double, cases = list(good), {"an order that counts from 1": [k + 1 for k in good]}
     double[good.index(3)] = 1
-    cases |= {"an order in which a coordinate comes twice": double, "an order of two with a coordinate -1": [-1, 0]}
+    triple = [{0: 1, 2: 1}.get(i, i) for i in good]  # its sum is that of an order
+    cases |= {"an order in which a coordinate comes twice": double, "one in which a coordinate comes thrice": triple}
+    cases |= {"an order of two with a coordinate -1": [-1, 0]}
     cases |= {"the order of a single coordinate 1": [1], "an order with a coordinate far too large": [*good, 99]}
     for words, bad in cases.items():
         assert bench.refuses("made_masks", bad, [4], returns=boolean()), f"no ValueError was raised for {words}"
+
+
+@MASKS("Lists that are handed in stay as they are; no seed and no default dtype is set.")
+def test_masks_care(student, rng):
+    for order, hidden, parameters, C in ((some_order(4, rng), [5, 6], 2, 1), (some_order(3, rng), [], 1, 0)):
+        assert_left_alone(student, ("made_masks", order, hidden, parameters, C))
+        seeded = bench_of(student).sets_seed("made_masks", order, hidden, parameters, C, returns=boolean())
+        assert not seeded, "a seed is set: all random numbers after it are the same in every run"
 
 
 # ----------------------------------------------------------------------------------- 2: a layer of MAF
@@ -541,10 +601,12 @@ def assert_world_gradients(student, layer, world, x, context, methods=("forward"
 
 @MAF("z = (x - mu) / deviation, where lambda is the logarithm of the variance; the log-determinant is of each point.")
 def test_maf_forward(student, rng):
-    for D, C, batch in zip((3, 4, 2, 5, 1), (0, 2, 0, 1, 3), BATCHES):
+    for D, C in ((3, 0), (4, 2), (2, 0), (5, 1), (1, 3)):
         world = some_world(D, C, rng)
-        layer, (x, context) = layer_of(student, world), world.at(batch, rng)
-        assert_pair(ask(layer, "forward", x, context), world.law("forward", x, context), 1e-8)
+        layer = layer_of(student, world)
+        for batch in BATCHES:
+            x, context = world.at(batch, rng)
+            assert_pair(ask(layer, "forward", x, context), world.law("forward", x, context), 1e-8)
     x = randn(5, 4, rng=rng)
     world = some_world(4, 0, rng)
     layer = layer_of(student, world)
@@ -554,7 +616,7 @@ def test_maf_forward(student, rng):
         assert_close(found, expected, 1e-5, what="a log-determinant, by differences,")
 
 
-@MAF("inverse finds coordinate after coordinate, in the order of the network, and undoes forward.")
+@MAF("inverse finds coordinate after coordinate, in the order of the network, and undoes forward.", hint_link=SLOW)
 def test_maf_inverse(student, rng):
     for D, C in ((3, 0), (4, 2), (6, 0), (5, 1), (2, 0), (1, 2), (1, 0)):
         for batch in BATCHES:
@@ -566,7 +628,7 @@ def test_maf_inverse(student, rng):
             assert_close(back[0], z, 1e-7, relative=1e-7, what="forward(inverse(z))")
 
 
-@MAF("forward calls the network once, inverse at most D times.")
+@MAF("forward calls the network once, inverse at most D times.", hint_link=SLOW)
 def test_maf_calls(student, rng):
     for D in (1, 3, 6):
         world = some_world(D, 0, rng)
@@ -619,7 +681,7 @@ def test_maf_wild(student, rng):
 
 @MAF("Deviations may be ever so small or large: nothing is added to them, and nothing is cut off.")
 def test_maf_sizes(student, rng):
-    for size in (-60.0, -25.0, 25.0, 60.0):
+    for size in (-300.0, -25.0, 25.0, 300.0):
         world = some_world(3, 1, rng)
         world.parts["shift"][3:] += size + randn(3, rng=rng)
         layer, (x, context) = layer_of(student, world), world.at((3,), rng)
@@ -654,8 +716,9 @@ def test_maf_dtype_and_care(student, rng):
             assert_pair(ask(layer, method, x, context), world.law(method, x, context), 1e-3)
         args = [x] if context is None else [x, context]
         calls = [(layer.bound(method), *args) for method in ("forward", "inverse")]
-        assert_left_alone(student, ("MAFLayer", net_of(student, world)), *calls)
-        assert_draws_nothing(student, *calls)
+        made = ("MAFLayer", net_of(student, world))
+        assert_left_alone(student, made, *calls)
+        assert_draws_nothing(student, made, *calls)
 
 
 # ------------------------------------------------------------------------ 3: a stack of MAF layers turned round
@@ -708,9 +771,8 @@ def some_stack(K, D, C, rng, dtype=F64):
     for _ in range(K):
         matrix = 0.6 * randn(D, D, rng=rng) * before_of(some_order(D, rng))
         matrix = matrix + uniform(D, rng=rng, low=0.5, high=1.6).diag()
-        parts = {"matrix": matrix, "shift": 0.7 * randn(D, rng=rng)}
-        if C:
-            parts["looking"] = randn(D, C, rng=rng)
+        parts = {"looking": randn(D, C, rng=rng)} if C else {}
+        parts.update(shift=0.7 * randn(D, rng=rng), matrix=matrix)
         layers.append({k: v.to(dtype) for k, v in parts.items()})
     return Stack(layers, bends, D, C)
 
@@ -739,7 +801,7 @@ STACKS = ((2, 3, 0), (1, 2, 2), (3, 4, 1), (2, 1, 0), (2, 2, 3))
 
 @TURNED("Noise goes through the fast direction of layers 0, 1, ...; forward undoes that; each has its log-determinant.")
 def test_iaf_maps(student, rng):
-    for (K, D, C), batch in zip(STACKS, BATCHES):
+    for (K, D, C), batch in product(STACKS, BATCHES):
         stack = some_stack(K, D, C, rng)
         flow, (x, context) = flow_of(student, stack), stack.at(batch, rng)
         for method in ("inverse", "forward"):
@@ -748,7 +810,7 @@ def test_iaf_maps(student, rng):
 
 @TURNED("The density is that of the noise and of the map to it, with the right constant, for every point by itself.")
 def test_iaf_log_prob(student, rng):
-    for (K, D, C), batch in zip(STACKS, BATCHES):
+    for (K, D, C), batch in product(STACKS, BATCHES):
         stack = some_stack(K, D, C, rng)
         flow, (x, context) = flow_of(student, stack), stack.at(batch, rng)
         args, spec = ([x] if context is None else [x, context]), tensor(*batch)
@@ -789,6 +851,9 @@ def test_iaf_sampled_density(student, rng):
                 x, log_prob = drawn(flow, stack, n, context)
                 right = stack.log_prob(x, widened(context, n))
                 assert_close(log_prob, right, 1e-6, relative=1e-6, what="the log-density of a sample")
+                u = stack.law("forward", x, widened(context, n))[0].reshape(-1, D)
+                own = len(u.round(decimals=8).unique(dim=0))
+                assert own == len(u), f"{len(u)} points are made of only {own} different noises"
 
 
 @TURNED("The noise of the samples is standard normal, and every point has its own.")
@@ -826,6 +891,9 @@ def test_iaf_seeds(student, rng):
     first, again, other = (drawn(flow_of(student, stack), stack, 50, seed=seed)[0] for seed in (1, 1, 2))
     assert_close(again, first, 1e-12, what="a sample after the same seed")
     assert (first != other).any(dim=1).all(), "samples after different seeds are the same"
+    flow = flow_of(student, stack)
+    idle = bench_of(student).draws_nothing(flow.bound("rsample_and_log_prob"), 3, returns=boolean())
+    assert not idle, "the samples are not made of torch's random numbers"
 
 
 def assert_sample_gradients(student, rng, output):
@@ -850,7 +918,7 @@ def assert_sample_gradients(student, rng, output):
             assert_close(at, right[-1], 1e-7, relative=1e-7, what=f"the gradient of the context {where}")
 
 
-@TURNED("Gradients go through the samples: to the parameters of all layers and to the context.")
+@TURNED("Gradients go through the samples: to the parameters of all layers and to the context.", hint_link=KL)
 def test_iaf_sample_gradients(student, rng):
     assert_sample_gradients(student, rng, 0)
 
@@ -916,8 +984,9 @@ def test_iaf_dtype_and_care(student, rng):
         assert_close(log_prob, right, 1e-2, relative=1e-2, what="the log-density of a sample in float32")
         calls = [(flow.bound(method), *args) for method in ("forward", "inverse", "log_prob")]
         sample = (flow.bound("rsample_and_log_prob"), *([3] if context is None else [3, context]))
-        assert_left_alone(student, ("IAF", layers_of(student, stack), D), *calls, sample)
-        assert_draws_nothing(student, *calls)
+        made = ("IAF", layers_of(student, stack), D)
+        assert_left_alone(student, made, *calls, sample)
+        assert_draws_nothing(student, made, *calls)
 
 
 # ------------------------------------------------------------------------------- 4: reverse KL and log Z
@@ -1085,7 +1154,7 @@ def test_log_z_of_large_weights(student, rng):
 
 @REVERSE("Where the target is 0 the weight is 0: the sample still counts, and nothing becomes NaN.")
 def test_log_z_with_zeros(student, rng):
-    for n, k, chunk, height in ((6, 5, 4, 0.0), (4, 8, 1, -2000.0), (3, 9, 10, 2000.0)):
+    for n, k, chunk, height in ((6, 5, 4, 0.0), (4, 8, 1, -9e4), (3, 9, 10, 9e4)):
         problem = some_problem(n * k, 2, rng, height=height)
         # each group keeps at least its point farthest to the right
         problem.cut = float(problem.x()[:, 0].reshape(n, k).amax(dim=1).min()) - 1e-9
@@ -1163,7 +1232,8 @@ def some_network(D, hidden, rng, dtype=F64, lack=False):
         weights.append((weight * (part[:, None] >= below)).to(dtype))
         biases.append(0.5 * randn(len(part), rng=rng, dtype=dtype))
         below = part
-    weight = 0.5 * randn(2 * D, len(below), rng=rng) / math.sqrt(1 + len(below) / 3)
+    size = 0.5 if hidden else 0.2  # without a tanh in between, exponentials of exponentials overflow soon
+    weight = size * randn(2 * D, len(below), rng=rng) / math.sqrt(1 + len(below) / 3)
     weights.append((weight * (places.repeat(2)[:, None] > below)).to(dtype))
     biases.append(0.4 * randn(2 * D, rng=rng, dtype=dtype))
     return Network(weights, biases, order, degrees, float(uniform(1, rng=rng, low=0.3, high=0.8)))
@@ -1186,7 +1256,7 @@ def assert_samples(found, expected, tolerance):
 NETWORKS = ((3, [8]), (4, [7, 9]), (2, []), (5, [12, 6, 10]), (1, [3]), (6, [1, 2]), (1, []))
 
 
-@SAMPLING("By D passes: coordinate after coordinate, in the order, with the log-density of what comes out.")
+@PASSES("By D passes: coordinate after coordinate, in the order, with the log-density of what comes out.")
 def test_passes(student, rng):
     for D, hidden in NETWORKS:
         for batch in BATCHES:
@@ -1195,7 +1265,7 @@ def test_passes(student, rng):
             assert_samples(found, network.samples(z), 1e-8)
 
 
-@SAMPLING("sample_by_passes calls the network exactly D times, and uses nothing else of it but its order.")
+@PASSES("sample_by_passes calls the network exactly D times, and uses nothing else of it but its order.")
 def test_passes_calls(student, rng):
     bench = bench_of(student)
     for D, hidden in NETWORKS[:5]:
@@ -1207,11 +1277,12 @@ def test_passes_calls(student, rng):
         assert calls == D, f"the network was called {calls} times for points of {D} numbers"
 
 
-@SAMPLING("Gradients of sample_by_passes reach the noise and the parameters of the network.")
+@PASSES("Gradients of sample_by_passes reach the noise and the parameters of the network.")
 def test_passes_gradients(student, rng):
     for D, hidden in ((4, [6, 7]), (3, []), (5, [9])):
         network, z = some_network(D, hidden, rng), randn(3, D, rng=rng)
         net = masked_of(student, network)
+        net.train(D != 4, returns=handle())  # in either mode
         for output in (0, 1):
             leaves = {name: value.clone().requires_grad_() for name, value in network.values().items()}
             parts = [[leaves[f"{kind}.{n}"] for n in range(len(network.weights))] for kind in ("weights", "biases")]
@@ -1242,6 +1313,15 @@ def test_incremental(student, rng):
         network.biases = [bias - 0.2 for bias in network.biases]
         student.set_parameters(net, network.values())
         assert_samples(sampled(student, "sample_incrementally", net, z), network.samples(z), 1e-8)
+
+
+@SAMPLING("alpha may be ever so small or large: nothing is cut off.", hint_link=FLOW)
+def test_samples_of_any_size(student, rng):
+    for (D, hidden), size in product(NETWORKS[:3], (-60.0, 60.0)):
+        network, z = some_network(D, hidden, rng), randn(3, D, rng=rng)
+        network.biases[-1][D + network.order[-1]] += size  # nothing depends on the last coordinate
+        for name in ("sample_by_passes", "sample_incrementally"):
+            assert_samples(sampled(student, name, masked_of(student, network), z), network.samples(z), 1e-8)
 
 
 @SAMPLING("sample_incrementally never calls the network and computes every hidden unit once for each point.")

@@ -1,0 +1,20 @@
+# mistake: A seed is set before the units of a layer are shuffled.
+# hint: Set no seed: it makes all random numbers of the program that come later the same.
+def made_masks(order, hidden, parameters=1, context=0):
+    """Return the masks of a MADE's layers, bool (out, in) each, for an order of the coordinates and sizes of hidden layers."""
+    D = len(order)
+    if sorted(order) != list(range(D)):
+        raise ValueError(f"expected each of 0 to {D - 1} once, found {order}")
+    places = torch.tensor(order).argsort() + 1
+    lowest = 0 if context else 1
+    count = max(D - lowest, 1)
+    below = torch.cat([places, torch.zeros(context, dtype=places.dtype)])  # all units may see what has degree 0
+    masks = []
+    for units in hidden:
+        degrees = lowest + torch.arange(units) % count
+        torch.manual_seed(0)
+        degrees = degrees[torch.randperm(units)]
+        masks.append(degrees[:, None] >= below)
+        below = degrees
+    masks.append(places.repeat_interleave(parameters)[:, None] > below)
+    return masks
