@@ -112,17 +112,17 @@ PRESETS: dict[str, Preset] = {
     "made-mnist": Preset(
         model="made",
         data="mnist",
-        options={"hidden": (1024,), "alpha": 1e-6},
-        training=OF_MAF,
-        source="MADE with Gaussian conditionals as in MAF (Papamakarios et al., 2017), supplement D and E",
+        options={"hidden": (1024, 1024), "alpha": 1e-6},
+        training={**OF_MAF, "lr": 1e-3},
+        source="MADE with Gaussian conditionals as Papamakarios et al. (2017) have it, and their code gpapamak/maf",
         published=(("test_logit_density_nats", -1380.8, "Papamakarios, Pavlakou and Murray (2017), table 2"),),
     ),
     "maf-mnist": Preset(
         model="maf",
         data="mnist",
-        options={"layers": 5, "hidden": (1024,), "alpha": 1e-6},
+        options={"layers": 5, "hidden": (1024, 1024), "alpha": 1e-6},
         training=OF_MAF,
-        source="MAF (5) (Papamakarios et al., 2017), supplement D and E",
+        source="MAF (5) of Papamakarios et al. (2017), and of their code gpapamak/maf",
         published=(("test_logit_density_nats", -1300.5, "Papamakarios, Pavlakou and Murray (2017), table 2"),),
     ),
     "real-nvp-flat-mnist": Preset(
@@ -130,7 +130,7 @@ PRESETS: dict[str, Preset] = {
         data="mnist",
         options={"couplings": 5, "hidden": (1024, 1024), "batch_norm": True, "alpha": 1e-6},
         training=OF_MAF,
-        source="Real NVP (5) on pixels without structure, as in Papamakarios et al. (2017), supplement D and E",
+        source="Real NVP (5) on pixels without structure of Papamakarios et al. (2017), and of their code gpapamak/maf",
         published=(("test_logit_density_nats", -1323.2, "Papamakarios, Pavlakou and Murray (2017), table 2"),),
     ),
     "real-nvp-2d": Preset(
