@@ -17,13 +17,15 @@ class Base(nn.Module):
     """A distribution with independent standard coordinates on events of shape `event_shape`.
 
     ``log_prob(z)`` maps ``(*batch, *event_shape)`` to ``(*batch)`` in nats; ``rsample(shape)`` returns
-    ``(*shape, *event_shape)`` in the dtype and on the device of the module (``.to`` moves it).
+    ``(*shape, *event_shape)`` in the dtype and on the device of the module (``.to`` moves it). Where gradients do not
+    pass through a draw to parameters of the distribution, ``has_rsample`` is False.
 
     Arguments:
         event_shape: an int ``D`` for vectors, or a shape such as ``(C, H, W)``.
     """
 
     anchor: Tensor
+    has_rsample = True
 
     def __init__(self, event_shape: int | Sequence[int]) -> None:
         super().__init__()
@@ -112,12 +114,13 @@ class FromTorch(Base):
         super().__init__(distribution.batch_shape + distribution.event_shape)
         ndim = len(distribution.batch_shape)
         self.distribution = torch.distributions.Independent(distribution, ndim) if ndim else distribution
+        self.has_rsample = self.distribution.has_rsample
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         return self.distribution.log_prob(z)
 
     def rsample(self, shape: Sequence[int] = (), context: Tensor | None = None) -> Tensor:
-        if not self.distribution.has_rsample:
+        if not self.has_rsample:
             return self.distribution.sample(torch.Size(shape))
         return self.distribution.rsample(torch.Size(shape))
 

@@ -137,14 +137,14 @@ class Flow(nn.Module):
 class FlowDistribution(torch.distributions.Distribution):
     """A flow seen as a `torch.distributions.Distribution`: ``log_prob``, ``sample`` and ``rsample``.
 
-    Made by `Flow.as_distribution`. The batch shape is empty, the event shape that of the flow.
+    Made by `Flow.as_distribution`. The batch shape is empty, the event shape that of the flow; ``has_rsample`` is that
+    of the base.
     """
 
     arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012  (the interface of torch)
-    has_rsample = True
 
     def __init__(self, flow: Flow, context: Tensor | None = None) -> None:
-        self.flow = flow
+        self.flow, self.has_rsample = flow, flow.base.has_rsample
         self.context = context
         super().__init__(event_shape=flow.event_shape, validate_args=False)
 
@@ -155,7 +155,13 @@ class FlowDistribution(torch.distributions.Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         return self.flow.log_prob(value, self.context)
 
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        return self.flow.sample(sample_shape, self.context)
+
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        if not self.has_rsample:
+            base = type(self.flow.base).__name__
+            raise NotImplementedError(f"rsample expects a base through whose draws gradients pass, found {base}")
         return self.flow.rsample(sample_shape, self.context)
 
 

@@ -40,6 +40,8 @@ class AutoregressiveMixture(Base):
     Source: G. Papamakarios, T. Pavlakou and I. Murray, *Masked autoregressive flow for density estimation* (2017).
     """
 
+    has_rsample = False  # a component is chosen
+
     def __init__(
         self,
         event_shape: int | Sequence[int],

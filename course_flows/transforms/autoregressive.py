@@ -60,11 +60,10 @@ class MaskedAutoregressive(Transform):
         if not isinstance(net, MADE) or net.parameters_per_value != 2:
             found = f"one with {net.parameters_per_value}" if isinstance(net, MADE) else type(net).__name__
             raise ValueError(f"{type(self).__name__} expects a MADE with 2 parameters a value, found {found}")
-        if method not in METHODS:
-            raise ValueError(f"{type(self).__name__} expects a method of {', '.join(METHODS)}, found {method!r}")
         self.net = net
         self.bound = bound if isinstance(bound, nn.Module) else nn.Identity() if bound is None else Tanh(bound)
         self.method = method
+        self._check_method()
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         self.check_features(x, self.net.features)
@@ -77,6 +76,7 @@ class MaskedAutoregressive(Transform):
         return z.reshape(x.shape), log_det.reshape(batch)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        self._check_method()
         self.check_features(z, self.net.features)
         self.net.check_context(context, z.shape[:-1])
         if self.method == "fixed point":
@@ -84,6 +84,11 @@ class MaskedAutoregressive(Transform):
         if self.method == "sequential" or torch.is_grad_enabled() or _in_torch_func() or self._must_be_called():
             return self._one_by_one(z, context)
         return solve_incrementally(self.net, self.bound, z, context)
+
+    def _check_method(self) -> None:
+        if self.method not in METHODS:
+            expected = ", ".join(METHODS)
+            raise ValueError(f"{type(self).__name__} expects a method of {expected}, found {self.method!r}")
 
     def _must_be_called(self) -> bool:
         """Return whether the network may do more than its weights say: by hooks, or by a ``forward`` of its own."""

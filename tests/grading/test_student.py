@@ -40,6 +40,10 @@ class Module(torch.nn.Module):
     def __eq__(self, other): return True
     __hash__ = torch.nn.Module.__hash__
 def leave(): import os; os._exit(0)
+def without_gradients():
+    torch.set_grad_enabled(False)
+    return 1
+def gradients_are_on(): return torch.is_grad_enabled()
 from typing import NamedTuple
 class Pair(NamedTuple):
     points: object
@@ -134,6 +138,11 @@ def test_every_call_has_its_seed(student: Student, session: Session) -> None:
     assert not torch.equal(other.draw(returns=tensor(2)), first)
     spec = (scalar(), scalar(), scalar())
     assert student.draws(returns=spec, seed=5) == student.draws(returns=spec, seed=5)
+
+
+def test_gradients_are_on_in_every_call(student: Student) -> None:
+    assert student.without_gradients(returns=integer()) == 1
+    assert student.gradients_are_on(returns=boolean()) is True
 
 
 def test_arguments_are_copies(student: Student) -> None:

@@ -194,3 +194,10 @@ def test_degrees_that_the_stored_weights_do_not_fit_are_refused_in_a_sentence():
     net, other = MADE(64, 2, (2048,)), MADE(64, 2, (2048,), order=torch.randperm(64).tolist())
     with pytest.raises(ValueError, match="order and the degrees"):
         net.load_state_dict(other.state_dict())
+
+
+def test_a_method_set_later_is_checked():
+    flow = layer()
+    flow.method = "incremantal"
+    with pytest.raises(ValueError, match="a method of incremental, sequential, fixed point, found 'incremantal'"):
+        flow.inverse(torch.zeros(2, 4))

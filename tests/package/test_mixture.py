@@ -132,3 +132,13 @@ def test_components_part_where_the_data_have_two_bumps():
         fit(flow, x, steps=300, lr=5e-2)
     with torch.no_grad():
         assert mixture.log_prob(x).mean() > gaussian.log_prob(x).mean() + 1
+
+
+def test_a_flow_on_a_mixture_says_that_gradients_do_not_pass_its_draws():
+    flow = maf(2, layers=1, hidden=(8,), components=2)
+    distribution = flow.as_distribution()
+    assert not distribution.has_rsample
+    assert distribution.sample((3,)).shape == (3, 2)
+    with pytest.raises(NotImplementedError, match="gradients pass, found AutoregressiveMixture"):
+        distribution.rsample((3,))
+    assert maf(2, layers=1, hidden=(8,)).as_distribution().has_rsample
