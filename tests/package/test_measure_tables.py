@@ -98,7 +98,7 @@ def test_one_command_gives_one_table(script, place, tmp_path, capsys):
             assert (config.steps, config.drop_missing, config.options["bound"]) == (
                 6,
                 True,
-                3.0 if cell["model"] == "real-nvp" else 8.0,
+                8.0 if cell["model"] == "made" else 3.0,
             )
             assert (cell["steps"], cell["ended_by"]) == (6, "steps")
             with torch.no_grad():
