@@ -34,8 +34,9 @@ from course_flows.transforms import Triangular
 FOLDER = Path(__file__).resolve().parent
 GAUSSIAN = "gaussian"
 TITLES = {GAUSSIAN: "Gaussian", "made": "MADE", "maf": "MAF (5)", "real-nvp": "Real NVP (5)"}
-# The paper on MAF has no bounds. Without any, rows far out overflow; with 8 in each of five layers a MAF still gave rows
-# of protein that lie far out log-densities of -1e17. One MADE must reach the width of noise, and e^-8 is less than that.
+# The paper on MAF has no bounds. Without any, rows far out overflow; with 8 in each of five layers a MAF still gave
+# single rows of protein log-densities below -1e17 while it was trained. One MADE alone must reach the width of the
+# noise, and e^-8 is less than that.
 OPTIONS: dict[str, dict[str, Any]] = {
     "made": {"bound": 8.0},
     "maf": {"layers": 5, "norm": "batch", "bound": 3.0},
