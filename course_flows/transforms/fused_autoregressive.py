@@ -77,7 +77,7 @@ class _Fused(torch.autograd.Function):
         layers, count, (x, *saved) = ctx.layers, len(ctx.layers), ctx.saved_tensors
         weights, used, saved = saved[: 2 * count], saved[2 * count : 3 * count], saved[3 * count :]
         wanted = ctx.needs_input_grad[2:]
-        if torch.is_grad_enabled() or not has_values(of_z):  # second derivatives, or many at once
+        if torch.is_grad_enabled() or not (has_values(of_z) and has_values(of_log_det)):  # second ones, or many at once
             with torch.enable_grad():
                 outputs = _run_plainly(layers, ctx.limit, x, weights)
             return None, None, *gradients_of(outputs, (x, *weights), wanted, (of_z, of_log_det))
@@ -89,12 +89,13 @@ class _Fused(torch.autograd.Function):
         of_raw, of_mu = g.chunk(2, dim=-1)
         torch.mul(slope, slope, out=of_raw).sub_(1).mul_(minus_of_alpha)
         torch.neg(of_x, out=of_mu)
-        of_weights: list[Tensor] = []
-        for layer, weight, before in zip(reversed(layers), reversed(used), reversed((x, *hidden))):
-            of_weights += [g.sum(0), layer.gradient_of_weight(g, before)]
-            if before is not x:
-                g = layer.gradient_of_input(g, weight)
+        of_weights: list[Tensor | None] = []
+        for k, before in reversed(list(enumerate((x, *hidden)))):
+            of_weights.append(g.sum(0) if wanted[2 * k + 2] else None)
+            of_weights.append(layers[k].gradient_of_weight(g, before) if wanted[2 * k + 1] else None)
+            if k:
+                g = layers[k].gradient_of_input(g, used[k])
                 torch.ops.aten.threshold_backward.grad_input(g, before, 0, grad_input=g)
             elif wanted[0]:
-                of_x += layer.gradient_of_input(g, weight)
+                of_x += layers[0].gradient_of_input(g, used[0])
         return None, None, of_x, *reversed(of_weights)

@@ -102,6 +102,15 @@ def test_many_gradients_at_once(features, options):
     torch.testing.assert_close(torch.func.jacfwd(lambda v: flow(v)[0])(x), one_by_one)
 
 
+def test_many_gradients_of_the_log_determinant_alone():
+    flow = layer(MADE, 5, {"hidden": (8, 8)})
+    x = torch.randn(3, 5, dtype=torch.float64)
+    one_by_one = torch.autograd.functional.jacobian(lambda v: flow(v)[1], x)
+    at_once = torch.autograd.functional.jacobian(lambda v: flow(v)[1], x, vectorize=True)
+    assert one_by_one.abs().max() > 0.1
+    torch.testing.assert_close(at_once, one_by_one)
+
+
 def test_striped_layers_take_many_gradients_at_once():
     net = MADE(520, 1, (530,)).double()
     x, g = torch.randn(2, 520, dtype=torch.float64, requires_grad=True), torch.randn(3, 2, 520, dtype=torch.float64)
@@ -113,8 +122,13 @@ def test_striped_layers_take_many_gradients_at_once():
 def test_weights_that_are_frozen_get_no_gradient():
     flow = layer(MADE, 5, {"hidden": (8, 8)})
     flow.net.layers[0].requires_grad_(False)
-    sum(part.sum() for part in flow(torch.randn(4, 5, dtype=torch.float64))).backward()
+    x = torch.randn(4, 5, dtype=torch.float64, requires_grad=True)
+    sum(part.sum() for part in flow(x)).backward()
     assert all((p.grad is None) == (not p.requires_grad) for p in flow.parameters())
+    of_x = x.grad.clone()
+    x.grad = None
+    sum(part.sum() for part in flow.requires_grad_(False)(x)).backward()
+    torch.testing.assert_close(x.grad, of_x, rtol=0, atol=0)
 
 
 def test_an_empty_batch_and_a_single_point():
