@@ -13,10 +13,14 @@ __all__ = ["by_hand", "gradients_of", "has_values", "is_watched"]
 
 def is_watched(module: nn.Module) -> bool:
     """Return whether somebody waits for calls of a module or of a part of it: by a hook, or in place of ``forward``."""
+    if nn.modules.module._has_any_global_hook():  # for calls of all modules
+        return True
     parts = [module]
     while parts:
         own = vars(parts.pop())
-        if own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or "forward" in own:
+        if own["_forward_hooks"] or own["_forward_pre_hooks"] or "forward" in own:
+            return True
+        if own["_backward_hooks"] or own["_backward_pre_hooks"]:
             return True
         parts += [part for part in own["_modules"].values() if part is not None]
     return False
@@ -36,11 +40,11 @@ def has_values(x: Tensor) -> bool:
 def by_hand(x: Tensor) -> bool:
     """Return whether a function with a gradient written by hand may take ``x``.
 
-    Not where numbers cannot be read, under autocast, and for forward-mode derivatives.
+    Not where numbers cannot be read, under autocast, and while forward-mode derivatives are taken, also of weights.
     """
     if not has_values(x) or torch.is_autocast_enabled(x.device.type):
         return False
-    return forward_ad.unpack_dual(x).tangent is None
+    return forward_ad._current_level < 0
 
 
 def gradients_of(

@@ -214,6 +214,8 @@ def _linear(mask: Tensor, rows: int | None = None) -> MaskedLinear | StripedLine
 
 def _mask_again(net: MADE, _: object) -> None:
     """Follow degrees that were loaded. A function with a name, so that flows can be pickled."""
+    if any((degrees.diff() < 0).any() for degrees in net.degrees[1:]):
+        raise ValueError("MADE cannot load this state: it expects ascending degrees of hidden units, found others")
     for stage, mask in zip(net.stages(), net._masks()):
         try:
             stage.layer.set_mask(mask)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from course_flows.calls import is_watched
 from course_flows.made import MADE
+from course_flows.masked_linear import MaskedLinear, StripedLinear
 from course_flows.nets import ROWS_IN_CACHE
 from course_flows.transforms.base import Inverse, Transform
 from course_flows.transforms.coupling import Tanh
@@ -27,19 +29,21 @@ class MaskedAutoregressive(Transform):
     :math:`x_{<i}` before it can find :math:`x_i = \mu_i + z_i e^{\alpha_i}`; there are three ways:
 
     * ``incremental``: every hidden unit is computed once, as soon as the inputs that it sees are known. All D steps
-      together do the work of one pass. Exact. Where it cannot be had, ``sequential`` takes its place: under autograd
-      and torch.func, and for a network with hooks or a ``forward`` of its own.
+      together do the work of one pass. Exact. Where it cannot be had, ``sequential`` takes its place: under autograd,
+      torch.func and forward-mode derivatives, for a network, layers or a bound with hooks or, but for a bound, a
+      ``forward`` of their own, and for a bound with parameters or buffers.
     * ``sequential``: D passes, after pass i the first i coordinates are final. The readable reference. Exact.
     * ``fixed point``: passes from a start of zeros until nothing changes any more, at most D and one to see it: after
       pass i at least the first i coordinates are final, often all of them much earlier. Exact, and its own certificate:
       what is returned solves :math:`x_i = \mu_i + z_i e^{\alpha_i}` to the last bit. (Where torch.func hides the
-      numbers it takes all passes.)
+      numbers, and for derivatives, which may change longer than the numbers, it takes all passes.)
 
     Points are ``(*batch, D)``, the log-determinant is ``(*batch)``; a context is as `MADE` has it.
 
     Arguments:
         net: a `MADE` with two parameters a value: first all raw :math:`\alpha`, then all :math:`\mu`.
-        bound: largest :math:`|\alpha|`, by :math:`c \tanh(r / c)`; a module; or None for none.
+        bound: largest :math:`|\alpha|`, by :math:`c \tanh(r / c)`; a module, which without parameters and buffers
+            does the same to each number; or None for none.
         method: of ``inverse``; may be set later.
 
     Raises ValueError for another network or method, for points of another shape, and what `MADE` raises.
@@ -81,7 +85,9 @@ class MaskedAutoregressive(Transform):
         self.net.check_context(context, z.shape[:-1])
         if self.method == "fixed point":
             return self._to_fixed_point(z, context)
-        if self.method == "sequential" or torch.is_grad_enabled() or _in_torch_func() or self._must_be_called():
+        derived = torch.is_grad_enabled() or _in_torch_func() or forward_ad._current_level >= 0
+        bound_by_place = bool([*self.bound.parameters(), *self.bound.buffers()])
+        if self.method == "sequential" or derived or bound_by_place or self._must_be_called():
             return self._one_by_one(z, context)
         return solve_incrementally(self.net, self.bound, z, context)
 
@@ -91,8 +97,11 @@ class MaskedAutoregressive(Transform):
             raise ValueError(f"{type(self).__name__} expects a method of {expected}, found {self.method!r}")
 
     def _must_be_called(self) -> bool:
-        """Return whether the network may do more than its weights say: by hooks, or by a ``forward`` of its own."""
-        return type(self.net).forward is not MADE.forward or is_watched(self.net)
+        """Return whether a part may do more than its weights say: by hooks, or by a ``forward`` of its own."""
+        linear = (MaskedLinear.forward, StripedLinear.forward)
+        if type(self.net).forward is not MADE.forward or is_watched(self.net) or is_watched(self.bound):
+            return True
+        return any(type(part).forward not in linear for part in (*self.net.layers, self.net.last))
 
     def _in_one_pass(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         if runs_fused(self.net, self.bound, x, context) and not self._must_be_called():
@@ -119,7 +128,8 @@ class MaskedAutoregressive(Transform):
             # what overflows while it is not final must not meet the zeros of a mask: zero times infinity is NaN
             alpha, mu = self._move_of(x.nan_to_num(0.0, 0.0, 0.0), context)
             before, x = x, mu + z * alpha.exp()
-            if not _in_torch_func() and torch.equal(before, x):
+            derived = x.requires_grad or _in_torch_func() or forward_ad._current_level >= 0
+            if not derived and torch.equal(before, x):
                 break
         return x, alpha.sum(dim=-1)
 

@@ -20,7 +20,7 @@ __all__ = ["fused_layer", "runs_fused"]
 def runs_fused(net: MADE, bound: nn.Module, x: Tensor, context: Tensor | None) -> bool:
     """Return whether the fused form serves here: a plain network of ReLUs, a bound by `Tanh`, and first derivatives."""
     plain = not net.residual and net.context is None and context is None and type(net.activation) is nn.ReLU
-    return plain and type(bound) is Tanh and by_hand(x) and x.dtype == net.last.bias.dtype
+    return plain and type(bound) is Tanh and by_hand(x) and x.dtype == next(net.parameters(), x).dtype
 
 
 def fused_layer(net: MADE, bound: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:

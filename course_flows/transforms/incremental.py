@@ -14,8 +14,9 @@ from course_flows.transforms.coupling import Tanh
 
 __all__ = ["solve_incrementally"]
 
-# Values that a coordinate adds to the largest layer, for all points: for so few, one operation on a whole block costs
-# hardly more to compute than to start. And where more, so many new values of a block stay in the cache.
+# FEW: up to so many values that one coordinate adds to the largest layer, all points counted, an operation costs mostly
+# its start, and a block is solved at once. TOGETHER: coordinates of such a block. IN_CACHE: new values of other blocks,
+# which then stay in the cache.
 FEW, TOGETHER, IN_CACHE = 600, 48, 90_000
 
 
@@ -25,7 +26,7 @@ def solve_incrementally(net: MADE, bound: nn.Module, z: Tensor, context: Tensor 
 
     Hidden units are sorted by degree, and the coordinates are found block by block in the order of the network. What
     the coordinates and units before a block send into it is computed once, for the whole block; so all blocks together
-    use each weight once, O(weights) a point. What remains inside of a block is small:
+    use each weight outside of small squares once, O(weights) a point. What remains inside of a block is small:
 
     * many points: coordinate by coordinate, each unit computed as soon as the coordinates that it sees are known;
     * few points, for which starting an operation costs more than the operation: the whole block again and again until
@@ -35,7 +36,7 @@ def solve_incrementally(net: MADE, bound: nn.Module, z: Tensor, context: Tensor 
 
     Arguments:
         net: a `MADE` with two parameters a value.
-        bound: of the raw :math:`\alpha`.
+        bound: of the raw :math:`\alpha`; does the same to each number, as it meets them in another layout.
         z: ``(*batch, D)``.
         context: ``(*batch, C)``, or with 1 or nothing in the place of batch dimensions.
     """
@@ -172,9 +173,8 @@ class _Rows:
         self.added = added
         self.strips: tuple[Strip, ...] = ()
         if isinstance(layer, StripedLinear):
-            layer.clear(layer.weight.data)
             self.bias, self.height, self.strips = layer.bias[:, None], layer.height, layer.strips
-            self.stored = layer.blocks(layer.weight)
+            self.stored = layer.blocks(layer.ready(layer.weight))
             return
         self.weight = layer.bias.new_empty(len(layer.bias), 1 + layer.weight.shape[1])
         self.weight[:, 0] = layer.bias
@@ -232,7 +232,7 @@ def _activate(activation: nn.Module) -> Callable[[Tensor], Tensor]:
 
 def _limit(bound: nn.Module, points: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
     """Return the bound, written to its second argument."""
-    if not isinstance(bound, Tanh):
+    if type(bound) is not Tanh:
         return lambda raw, out: out.copy_(bound(raw))
     c = points.new_full(points.shape[1:], bound.limit)  # one for each point: a product with a number takes longer
     return lambda raw, out: torch.div(raw, c, out=out).tanh_().mul_(c)

@@ -7,7 +7,8 @@ from torch.func import jacfwd, jacrev, vmap
 from course_flows.made import MADE
 from course_flows.mixture import AutoregressiveMixture
 from course_flows.models import iaf, made, maf
-from course_flows.transforms import InverseAutoregressive, MaskedAutoregressive
+from course_flows.transforms import InverseAutoregressive, LearnedTanh, MaskedAutoregressive
+from course_flows.transforms.coupling import Tanh
 
 METHODS = ("incremental", "sequential", "fixed point")
 each_method = pytest.mark.parametrize("method", METHODS)
@@ -47,6 +48,78 @@ def test_the_inverse_inverts_what_the_network_does_when_it_is_called(method, wha
         z, log_det = flow(x)
         found = flow.inverse(z)
     torch.testing.assert_close(found, (x, -log_det), rtol=1e-12, atol=1e-12)
+
+
+class HalvedLinear(torch.nn.Module):
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return 0.5 * self.layer(x)
+
+
+class HalvedTanh(Tanh):
+    def forward(self, raw):
+        return 0.5 * super().forward(raw)
+
+
+@each_method
+@pytest.mark.parametrize(
+    "what", ["limits of its own", "a kind of Tanh", "a hook", "another layer", "another last layer"]
+)
+@pytest.mark.parametrize("points", [4, 5, 700])  # as many as coordinates, few, many
+def test_the_bound_and_the_layers_are_used_as_they_are(method, what, points):
+    flow = layer(method)
+    if what == "limits of its own":
+        flow.bound = LearnedTanh(4).double()
+        with torch.no_grad():
+            flow.bound.limit.copy_(torch.tensor([0.3, 0.6, 0.9, 1.2]))
+    elif what == "a kind of Tanh":
+        flow.bound = HalvedTanh(1.0)
+    elif what == "a hook":
+        flow.bound.register_forward_hook(lambda module, inputs, out: 0.5 * out)
+    elif what == "another layer":
+        flow.net.layers[1] = HalvedLinear(flow.net.layers[1])
+    else:
+        flow.net.activation, flow.net.last = torch.nn.ReLU(), HalvedLinear(flow.net.last)  # else it could be fused
+    x = torch.randn(points, 4, dtype=torch.float64)
+    with torch.no_grad():
+        z, log_det = flow(x)
+        found = flow.inverse(z)
+        raw, mu = flow.net(x).chunk(2, dim=-1)
+        torch.testing.assert_close(z, (x - mu) * (-flow.bound(raw)).exp(), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(found, (x, -log_det), rtol=1e-11, atol=1e-11)
+
+
+class Doubled(torch.nn.Module):
+    def forward(self, weight):
+        return 2.0 * weight
+
+
+def test_weights_in_strips_that_are_computed_are_cleared_too():
+    flow = MaskedAutoregressive(MADE(520, 2, (530,)).double())
+    for linear in (*flow.net.layers, flow.net.last):
+        linear.weight.data.add_(0.1)  # also where no weights are
+        torch.nn.utils.parametrize.register_parametrization(linear, "weight", Doubled())
+        linear.parametrizations.weight.original.data.mul_(0.25)
+    x = torch.randn(3, 520, dtype=torch.float64)
+    with torch.no_grad():
+        z, log_det = flow(x)
+        found = flow.inverse(z)
+    torch.testing.assert_close(found, (x, -log_det), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+@each_method
+def test_forward_mode_derivatives_of_the_inverse_without_autograd(method):
+    flow = layer(method)
+    z, direction = torch.randn(2, 4, dtype=torch.float64)
+    expected = jacrev(lambda v: flow.inverse(v)[0])(z) @ direction
+    with torch.autograd.forward_ad.dual_level(), torch.no_grad():
+        x, _ = flow.inverse(torch.autograd.forward_ad.make_dual(z, direction))
+        tangent = torch.autograd.forward_ad.unpack_dual(x).tangent
+    torch.testing.assert_close(tangent, expected, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # torch's own, in jacfwd
@@ -92,6 +165,20 @@ def test_a_fixed_point_is_one_to_the_last_bit_and_is_seen_early():
     x, passes = solved()  # nothing is seen
     assert passes == 2
     assert x.isfinite().all()
+
+
+def test_the_derivative_of_a_fixed_point_does_not_end_with_the_passes_that_change_it():
+    """Where the start is the solution nothing changes in the first pass; the derivative is not diagonal for that."""
+    flow = layer("fixed point")
+    with torch.no_grad():
+        for p in flow.parameters():
+            if p.dim() == 1:
+                p.zero_()
+    z = torch.zeros(4, dtype=torch.float64)
+    expected = torch.linalg.inv(torch.autograd.functional.jacobian(lambda v: flow(v)[0], z))
+    assert expected.tril(-1).abs().max() > 0.05
+    found = torch.autograd.functional.jacobian(lambda v: flow.inverse(v)[0], z)
+    torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-11)
 
 
 @each_method
@@ -201,3 +288,11 @@ def test_a_method_set_later_is_checked():
     flow.method = "incremantal"
     with pytest.raises(ValueError, match="a method of incremental, sequential, fixed point, found 'incremantal'"):
         flow.inverse(torch.zeros(2, 4))
+
+
+def test_degrees_that_do_not_ascend_are_refused():
+    """The inverse relies on their order."""
+    net = MADE(5, 2, (8,))
+    state = net.state_dict()
+    with pytest.raises(ValueError, match="expects ascending degrees of hidden units"):
+        net.load_state_dict({**state, "degrees_1": state["degrees_1"].flip(0)})

@@ -165,10 +165,41 @@ def test_autocast_and_hooks_are_respected():
     assert runs_fused(flow.net, flow.bound, x, None)
     with torch.autocast("cpu", torch.bfloat16):
         assert not is_fused(*flow(x))
-    seen = []
-    handle = flow.net.layers[0].register_forward_hook(lambda *call: seen.append(call))
-    flow(x)
+    seen: list[object] = []
+
+    def see(module, *_):
+        seen.append(module)
+
+    for_every_module = torch.nn.modules.module.register_module_forward_hook
+    for register in (flow.net.layers[0].register_forward_hook, flow.bound.register_forward_hook, for_every_module):
+        seen.clear()
+        handle = register(see)
+        try:
+            flow(x)
+        finally:
+            handle.remove()
+        assert flow.net.layers[0] in seen or flow.bound in seen
+    seen.clear()
+    handle = flow.net.last.register_full_backward_pre_hook(see)
+    flow(x)[0].sum().backward()
     assert len(seen) == 1
     handle.remove()
+    assert is_fused(*flow(x))
     for a, b in zip(flow(x), fused_layer(flow.net, flow.bound, x), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+def test_forward_mode_derivatives_with_respect_to_weights():
+    flow, x = layer(MADE, 5, {"hidden": (8,)}), torch.randn(3, 5, dtype=torch.float64)
+    weight = flow.net.last.weight.detach()
+
+    def scored(value: torch.Tensor) -> torch.Tensor:
+        return torch.func.functional_call(flow, {"net.last.weight": value}, (x,))[0]
+
+    direction = torch.randn_like(weight)
+    _, expected = torch.autograd.functional.jvp(scored, weight, direction)
+    with torch.autograd.forward_ad.dual_level():
+        dual = scored(torch.autograd.forward_ad.make_dual(weight, direction))
+        tangent = torch.autograd.forward_ad.unpack_dual(dual).tangent
+    torch.testing.assert_close(tangent, expected)
