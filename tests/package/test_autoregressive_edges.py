@@ -110,7 +110,7 @@ def test_weights_in_strips_that_are_computed_are_cleared_too():
     torch.testing.assert_close(found, (x, -log_det), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # torch's own, in jacfwd
 @each_method
 def test_forward_mode_derivatives_of_the_inverse_without_autograd(method):
     flow = layer(method)

@@ -189,7 +189,7 @@ def test_autocast_and_hooks_are_respected():
         torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # forward-mode derivatives in torch itself
 def test_forward_mode_derivatives_with_respect_to_weights():
     flow, x = layer(MADE, 5, {"hidden": (8,)}), torch.randn(3, 5, dtype=torch.float64)
     weight = flow.net.last.weight.detach()
