@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,6 +13,10 @@ from course_flows.calls import by_hand, gradients_of, has_values
 
 __all__ = ["MaskedLinear", "StripedLinear", "strips_of"]
 
+SMALL = 2**17  # up to so many stored weights one product with a mask of all costs less than one for each edge
+
+_split = torch.split_with_sizes  # Tensor.split takes twice as long
+
 
 class MaskedLinear(nn.Module):
     """A linear layer without some of its weights, ``(*batch, in) -> (*batch, out)``.
@@ -21,15 +24,15 @@ class MaskedLinear(nn.Module):
     Arguments:
         mask: bool ``(out, in)``, True for the weights that are there.
 
-    The other entries of ``weight`` are never used, so that they get no gradient.
+    The other entries of ``weight`` are never used, so that they get no gradient; a pass may set them to zero.
     """
 
     there: Tensor
 
     def __init__(self, mask: Tensor) -> None:
         super().__init__()
-        out_features, in_features = mask.shape
-        plain = nn.Linear(in_features, out_features)
+        self.out_features, self.in_features = mask.shape
+        plain = nn.Linear(self.in_features, self.out_features)
         self.weight, self.bias = plain.weight, plain.bias
         self.set_mask(mask)
 
@@ -54,7 +57,10 @@ class MaskedLinear(nn.Module):
 
     def ready(self, weight: Tensor) -> Tensor:
         """Return weights in the form that products take."""
-        return weight * self.there
+        if not _is_own(weight):
+            return weight * self.there
+        weight.data.mul_(self.there)  # not counted as a change: weights saved by an earlier pass stay as they were
+        return weight.detach()
 
     def product(self, x: Tensor, used: Tensor, bias: Tensor) -> Tensor:
         """Return the output."""
@@ -69,8 +75,13 @@ class MaskedLinear(nn.Module):
         return torch.mm(g, used)
 
     def extra_repr(self) -> str:
-        out_features, in_features = self.there.shape
-        return f"in_features={in_features}, out_features={out_features}, {int(self.there.sum())} weights"
+        sizes = f"in_features={self.in_features}, out_features={self.out_features}"
+        return f"{sizes}, {int(self.there.sum())} weights"
+
+
+def _is_own(weight: Tensor) -> bool:
+    """Return whether entries that are never used may be set to zero: not in weights that somebody lends for a call."""
+    return isinstance(weight, nn.Parameter) and not weight.is_inference()
 
 
 @dataclass(frozen=True)
@@ -154,11 +165,15 @@ class StripedLinear(nn.Module):
     def set_mask(self, mask: Tensor) -> None:
         """Take another mask of the same shape, with strips of the same size; ValueError for others."""
         self.strips = self._cut(mask)
-        self.sizes = [math.prod(strip.shape) for strip in self.strips]
+        self.shapes = [strip.shape for strip in self.strips]
+        self.sizes, self.heights = [a * b for a, b in self.shapes], [a for a, _ in self.shapes]
         if sum(self.sizes) != len(self.weight):
             raise ValueError(f"StripedLinear expects a mask for {len(self.weight)} weights, found {sum(self.sizes)}")
+        self.full = next((k for k, (_, width) in enumerate(self.shapes) if width == self.in_features), None)
+        if len(self.weight) <= SMALL:
+            self.strips = tuple(replace(strip, edge=slice(0, strip.shape[1])) for strip in self.strips)
         edges = [mask[strip.rows, strip.columns][:, strip.edge] for strip in self.strips]
-        self.edge_shapes = [edge.shape for edge in edges]
+        self.edge_shapes, self.edge_sizes = [edge.shape for edge in edges], [edge.numel() for edge in edges]
         self.register_buffer("edges", torch.cat([edge.flatten() for edge in edges]).to(self.bias), persistent=False)
 
     def _cut(self, mask: Tensor) -> tuple[Strip, ...]:
@@ -169,16 +184,18 @@ class StripedLinear(nn.Module):
 
     def blocks(self, stored: Tensor) -> list[Tensor]:
         """See stored numbers as the blocks of the strips."""
-        return [part.view(strip.shape) for strip, part in zip(self.strips, stored.split(self.sizes))]
+        return [part.view(shape) for part, shape in zip(_split(stored, self.sizes), self.shapes)]
 
-    def clear(self, stored: Tensor) -> None:
+    def _clear(self, stored: Tensor) -> None:
         """Put zeros where there are no weights."""
+        if len(self.edges) == len(stored):
+            stored.mul_(self.edges)
+            return
         for strip, block, there in zip(self.strips, self.blocks(stored), self._masks()):
             block[:, strip.edge].mul_(there)
 
     def _masks(self) -> list[Tensor]:
-        parts = self.edges.split([shape.numel() for shape in self.edge_shapes])
-        return [part.view(shape) for part, shape in zip(parts, self.edge_shapes)]
+        return [part.view(shape) for part, shape in zip(_split(self.edges, self.edge_sizes), self.edge_shapes)]
 
     def masked_weight(self, weight: Tensor | None = None) -> Tensor:
         """Return the weights, or others like them, with zeros where there are none, ``(out, in)``."""
@@ -197,29 +214,34 @@ class StripedLinear(nn.Module):
 
     def ready(self, weight: Tensor) -> Tensor:
         """Return weights in the form that products take: stored strips, with zeros where there are none."""
-        self.clear(weight.data)
-        return weight.detach()
+        used = weight.data if _is_own(weight) else weight.detach().clone()
+        self._clear(used)
+        return weight.detach() if _is_own(weight) else used
 
     def product(self, x: Tensor, used: Tensor, bias: Tensor) -> Tensor:
         """Return the output."""
         out = x.new_empty(len(x), self.out_features)
-        for strip, block in zip(self.strips, self.blocks(used)):
-            torch.addmm(bias[strip.rows], x[:, strip.columns], block.t(), out=out[:, strip.rows])
+        rows = zip(self.blocks(used), _split(bias, self.heights), _split(out, self.heights, 1))
+        for strip, (block, of_strip, here) in zip(self.strips, rows):
+            torch.addmm(of_strip, x[:, strip.columns], block.t(), out=here)
         return out
 
     def gradient_of_weight(self, g: Tensor, x: Tensor) -> Tensor:
         """Return the gradient of the weights from that of the output."""
         found = x.new_empty(len(self.weight))
-        for strip, block in zip(self.strips, self.blocks(found)):
-            torch.mm(g[:, strip.rows].t(), x[:, strip.columns], out=block)
-        self.clear(found)
+        for strip, block, here in zip(self.strips, self.blocks(found), _split(g, self.heights, 1)):
+            torch.mm(here.t(), x[:, strip.columns], out=block)
+        self._clear(found)
         return found
 
     def gradient_of_input(self, g: Tensor, used: Tensor) -> Tensor:
         """Return the gradient of the input from that of the output."""
-        found = g.new_zeros(len(g), self.in_features)
-        for strip, block in zip(self.strips, self.blocks(used)):
-            found[:, strip.columns].addmm_(g[:, strip.rows], block)
+        blocks, rows = self.blocks(used), _split(g, self.heights, 1)
+        full = self.full  # a strip with all columns comes first, which leaves nothing to clear
+        found = g.new_zeros(len(g), self.in_features) if full is None else torch.mm(rows[full], blocks[full])
+        for k, strip in enumerate(self.strips):
+            if k != full:
+                found[:, strip.columns].addmm_(rows[k], blocks[k])
         return found
 
     def extra_repr(self) -> str:

@@ -11,7 +11,7 @@ from course_flows.distributions import Base, StandardNormal
 from course_flows.flow import Flow
 from course_flows.made import MADE
 from course_flows.mixture import AutoregressiveMixture
-from course_flows.transforms.autoregressive import InverseAutoregressive, MaskedAutoregressive
+from course_flows.transforms.autoregressive import AutoregressiveStack, InverseAutoregressive, MaskedAutoregressive
 from course_flows.transforms.base import Compose, Transform
 from course_flows.transforms.images import Flatten
 from course_flows.transforms.normalization import ActNorm, BatchNorm
@@ -167,4 +167,6 @@ def iaf(
 
 def _flow(parts: Sequence[Transform], shape: tuple[int, ...], alpha: float | None, base: Base | None = None) -> Flow:
     transform: Transform = Compose(*([] if alpha is None else [Logit(alpha)]), *parts)
+    if alpha is None and len({type(part) for part in parts}) == 1:
+        transform = AutoregressiveStack(parts)
     return Flow(Flatten(transform, shape) if len(shape) > 1 else transform, base or StandardNormal(shape))

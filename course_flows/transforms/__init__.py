@@ -1,6 +1,6 @@
 """Invertible maps with log-determinants. ``forward`` is data to latent, ``inverse`` latent to data."""
 
-from course_flows.transforms.autoregressive import InverseAutoregressive, MaskedAutoregressive
+from course_flows.transforms.autoregressive import AutoregressiveStack, InverseAutoregressive, MaskedAutoregressive
 from course_flows.transforms.base import Compose, Inverse, TorchTransform, Transform
 from course_flows.transforms.coupling import AdditiveCoupling, AffineCoupling, Coupling, LearnedTanh
 from course_flows.transforms.factored import LULinear, QRLinear
@@ -18,6 +18,7 @@ __all__ = [
     "ActNorm",
     "AdditiveCoupling",
     "AffineCoupling",
+    "AutoregressiveStack",
     "BatchNorm",
     "ChannelPermutation",
     "Compose",

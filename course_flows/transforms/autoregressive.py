@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
@@ -10,14 +13,15 @@ from course_flows.calls import is_watched
 from course_flows.made import MADE
 from course_flows.masked_linear import MaskedLinear, StripedLinear
 from course_flows.nets import ROWS_IN_CACHE
-from course_flows.transforms.base import Inverse, Transform
+from course_flows.transforms.base import Compose, Inverse, Transform
 from course_flows.transforms.coupling import Tanh
-from course_flows.transforms.fused_autoregressive import fused_layer, runs_fused
-from course_flows.transforms.incremental import solve_incrementally
+from course_flows.transforms.fused_autoregressive import fused_layers, runs_fused
+from course_flows.transforms.incremental import Solver
 
-__all__ = ["InverseAutoregressive", "MaskedAutoregressive"]
+__all__ = ["AutoregressiveStack", "InverseAutoregressive", "MaskedAutoregressive"]
 
 METHODS = ("incremental", "sequential", "fixed point")
+LINEAR = (MaskedLinear.forward, StripedLinear.forward)
 
 
 class MaskedAutoregressive(Transform):
@@ -39,6 +43,9 @@ class MaskedAutoregressive(Transform):
       numbers, and for derivatives, which may change longer than the numbers, it takes all passes.)
 
     Points are ``(*batch, D)``, the log-determinant is ``(*batch)``; a context is as `MADE` has it.
+
+    After an ``incremental`` inverse of few enough points a layer keeps its memory and packed weights for a next one of
+    as many (some megabytes); a change of anything in the network is seen. Copies and saved models go without them.
 
     Arguments:
         net: a `MADE` with two parameters a value: first all raw :math:`\alpha`, then all :math:`\mu`.
@@ -70,14 +77,7 @@ class MaskedAutoregressive(Transform):
         self._check_method()
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        self.check_features(x, self.net.features)
-        batch, rows_at_once = x.shape[:-1], 2 * ROWS_IN_CACHE
-        in_parts = context is None and x.device.type == "cpu" and batch.numel() > rows_at_once
-        if torch.is_grad_enabled() or not in_parts:
-            return self._in_one_pass(x, context)
-        parts = [self._in_one_pass(rows, None) for rows in x.reshape(-1, x.shape[-1]).split(rows_at_once)]
-        z, log_det = map(torch.cat, zip(*parts))
-        return z.reshape(x.shape), log_det.reshape(batch)
+        return _forwards([self], x, context, is_watched(self.net) or is_watched(self.bound))
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         self._check_method()
@@ -87,28 +87,28 @@ class MaskedAutoregressive(Transform):
             return self._to_fixed_point(z, context)
         derived = torch.is_grad_enabled() or _in_torch_func() or forward_ad._current_level >= 0
         bound_by_place = bool([*self.bound.parameters(), *self.bound.buffers()])
-        if self.method == "sequential" or derived or bound_by_place or self._must_be_called():
+        called = is_watched(self.net) or is_watched(self.bound) or not self._is_plain()
+        if self.method == "sequential" or derived or bound_by_place or called:
             return self._one_by_one(z, context)
-        return solve_incrementally(self.net, self.bound, z, context)
+        kept = self.__dict__.pop("_solver", None)  # out of reach of other threads
+        solver = kept if kept is not None and kept.fits(self.net, self.bound, z) else Solver(self.net, self.bound, z)
+        found = solver.solve(z, context)
+        if solver.is_worth_keeping:
+            self._solver = solver
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_solver"}  # for copies and pickles
 
     def _check_method(self) -> None:
         if self.method not in METHODS:
             expected = ", ".join(METHODS)
             raise ValueError(f"{type(self).__name__} expects a method of {expected}, found {self.method!r}")
 
-    def _must_be_called(self) -> bool:
-        """Return whether a part may do more than its weights say: by hooks, or by a ``forward`` of its own."""
-        linear = (MaskedLinear.forward, StripedLinear.forward)
-        if type(self.net).forward is not MADE.forward or is_watched(self.net) or is_watched(self.bound):
-            return True
-        return any(type(part).forward not in linear for part in (*self.net.layers, self.net.last))
-
-    def _in_one_pass(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        if runs_fused(self.net, self.bound, x, context) and not self._must_be_called():
-            z, log_det = fused_layer(self.net, self.bound, x.reshape(-1, x.shape[-1]))
-            return z.reshape(x.shape), log_det.reshape(x.shape[:-1])
-        alpha, mu = self._move_of(x, context)
-        return (x - mu) * (-alpha).exp(), -alpha.sum(dim=-1)
+    def _is_plain(self) -> bool:
+        """Return whether the network and its layers do what their weights say, and no ``forward`` of their own."""
+        parts = (*self.net.layers, self.net.last)
+        return type(self.net).forward is MADE.forward and all(type(part).forward in LINEAR for part in parts)
 
     def _move_of(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         raw, mu = self.net(x, context).to(x.dtype).chunk(2, dim=-1)
@@ -153,6 +153,70 @@ class InverseAutoregressive(Inverse):
 
     def __init__(self, net: MADE, bound: float | nn.Module | None = 5.0, method: str = "incremental") -> None:
         super().__init__(MaskedAutoregressive(net, bound, method))
+
+
+class AutoregressiveStack(Compose):
+    """The same map as `Compose` of the layers, all of MAF or all of IAF.
+
+    The direction that takes one pass of each network (``forward`` of MAF, ``inverse`` of IAF) is one step of autograd
+    where all networks are plain ones of ReLUs with a number as bound; large batches without gradients are taken in
+    parts, which stay in the cache from layer to layer.
+
+    Arguments:
+        layers: either one by one or as one iterable.
+
+    Raises TypeError for other transforms.
+    """
+
+    def __init__(self, *layers: Transform | Iterable[Transform]) -> None:
+        super().__init__(*layers)
+        self.event_ndim = 1
+        found = {type(t) for t in self}
+        if found not in (set(), {MaskedAutoregressive}, {InverseAutoregressive}):
+            names = ", ".join(sorted(kind.__name__ for kind in found))
+            raise TypeError(
+                "AutoregressiveStack expects layers that are all MaskedAutoregressive or all InverseAutoregressive, "
+                f"found {names}"
+            )
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        layers = [t for t in self if isinstance(t, MaskedAutoregressive)]
+        if not layers or is_watched(self):
+            return super().forward(x, context)
+        return _forwards(layers, x, context, watched=False)
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        layers = [t.transform for t in self if isinstance(t, InverseAutoregressive)]
+        if not layers or is_watched(self):
+            return super().inverse(z, context)
+        return _forwards(layers[::-1], z, context, watched=False)  # type: ignore[arg-type]
+
+
+def _forwards(
+    layers: Sequence[MaskedAutoregressive], x: Tensor, context: Tensor | None, watched: bool
+) -> tuple[Tensor, Tensor]:
+    """Run layers one after the other, in one pass of each network; where somebody waits for calls, by calls."""
+    for layer in layers:
+        layer.check_features(x, layer.net.features)
+    nets, bounds = [layer.net for layer in layers], [layer.bound for layer in layers]
+    fused = not watched and all(layer._is_plain() for layer in layers) and runs_fused(nets, bounds, x, context)
+
+    def run(x: Tensor) -> tuple[Tensor, Tensor]:
+        if fused:
+            z, log_det = fused_layers(nets, bounds, x.reshape(-1, x.shape[-1]))
+            return z.reshape(x.shape), log_det.reshape(x.shape[:-1])
+        total = layers[0].zeros_like_batch(x)
+        for layer in layers:
+            alpha, mu = layer._move_of(x, context)
+            x, total = (x - mu) * (-alpha).exp(), total - alpha.sum(dim=-1)
+        return x, total
+
+    batch, rows_at_once = x.shape[:-1], 2 * ROWS_IN_CACHE
+    in_parts = context is None and x.device.type == "cpu" and batch.numel() > rows_at_once
+    if torch.is_grad_enabled() or not in_parts:
+        return run(x)
+    z, log_det = map(torch.cat, zip(*map(run, x.reshape(-1, x.shape[-1]).split(rows_at_once))))
+    return z.reshape(x.shape), log_det.reshape(batch)
 
 
 def _in_torch_func() -> bool:

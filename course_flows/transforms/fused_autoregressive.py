@@ -1,9 +1,10 @@
-"""A layer of MAF with a ReLU network as one step of autograd, whose gradient is written by hand."""
+"""Layers of MAF with ReLU networks as one step of autograd, whose gradient is written by hand."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,88 +15,117 @@ from course_flows.made import MADE
 from course_flows.masked_linear import MaskedLinear, StripedLinear
 from course_flows.transforms.coupling import Tanh
 
-__all__ = ["fused_layer", "runs_fused"]
+__all__ = ["fused_layers", "runs_fused"]
 
 
-def runs_fused(net: MADE, bound: nn.Module, x: Tensor, context: Tensor | None) -> bool:
-    """Return whether the fused form serves here: a plain network of ReLUs, a bound by `Tanh`, and first derivatives."""
-    plain = not net.residual and net.context is None and context is None and type(net.activation) is nn.ReLU
-    return plain and type(bound) is Tanh and by_hand(x) and x.dtype == next(net.parameters(), x).dtype
+class Layer(NamedTuple):
+    """A layer of MAF: the linear layers of its network, and the largest log-scale."""
+
+    linear: tuple[MaskedLinear | StripedLinear, ...]
+    limit: float
 
 
-def fused_layer(net: MADE, bound: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    r"""Return :math:`z = (x - \mu) e^{-\alpha}` and :math:`-\sum_i \alpha_i` for x ``(N, D)``, where `runs_fused`."""
-    assert isinstance(bound, Tanh)
-    layers = [stage.layer for stage in net.stages()]
-    weights = [p for layer in layers for p in (layer.weight, layer.bias)]
+def runs_fused(nets: Sequence[MADE], bounds: Sequence[nn.Module], x: Tensor, context: Tensor | None) -> bool:
+    """Return whether the fused form serves here: plain networks of ReLUs, bounds by `Tanh`, and first derivatives."""
+    if context is not None or not by_hand(x):
+        return False
+    plain = all(not net.residual and net.context is None and type(net.activation) is nn.ReLU for net in nets)
+    bounded = all(type(bound) is Tanh for bound in bounds)
+    return plain and bounded and all(net.last.bias.dtype == x.dtype for net in nets)
+
+
+def fused_layers(nets: Sequence[MADE], bounds: Sequence[nn.Module], x: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Run layers :math:`z = (x - \mu) e^{-\alpha}` one after the other.
+
+    Return the last z and the sum of all :math:`-\alpha_i` for x ``(N, D)``; each layer must be as `runs_fused` asks.
+    """
+    layers = [Layer((*net.layers, net.last), bound.limit) for net, bound in zip(nets, bounds)]  # type: ignore[arg-type]
+    weights = [p for layer in layers for part in layer.linear for p in (part.weight, part.bias)]
     if torch.is_grad_enabled():
-        return _Fused.apply(layers, bound.limit, x, *weights)
-    z, log_det, *_ = _run(layers, [layer.ready(layer.weight) for layer in layers], weights[1::2], bound.limit, x)
-    return z, log_det
+        return _Fused.apply(layers, x, *weights)
+    log_det, biases = x.new_zeros(len(x)), iter(weights[1::2])
+    for layer in layers:
+        used = [part.ready(part.weight) for part in layer.linear]
+        x, slope, *_ = _run(layer, used, biases, x)
+        log_det.sub_(slope.sum(dim=-1), alpha=layer.limit)
+    return x, log_det
 
 
 def _run(
-    layers: Sequence[MaskedLinear | StripedLinear],
-    used: Sequence[Tensor],
-    biases: Sequence[Tensor],
-    limit: float,
-    x: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor]]:
-    """Return z, the log-determinant, and what the gradient needs: tanh, the scale, the inputs of all linear layers."""
-    inputs = [x]
-    for layer, weight, bias in zip(layers[:-1], used, biases):
-        inputs.append(layer.product(inputs[-1], weight, bias).relu_())
-    raw, mu = layers[-1].product(inputs[-1], used[-1], biases[-1]).chunk(2, dim=-1)
-    slope = raw.div_(limit).tanh_()
-    scale = torch.mul(slope, -limit).exp_()
-    return torch.sub(x, mu).mul_(scale), slope.sum(dim=-1).mul_(-limit), slope, scale, inputs
+    layer: Layer, used: Sequence[Tensor], biases: Iterator[Tensor], x: Tensor
+) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+    """Return z and what the gradient needs: tanh, the scale, the hidden units."""
+    *parts, last = zip(layer.linear, used, biases)
+    hidden, h = [], x
+    for part, weight, bias in parts:
+        h = part.product(h, weight, bias).relu_()
+        hidden.append(h)
+    part, weight, bias = last
+    raw, mu = part.product(h, weight, bias).chunk(2, dim=-1)
+    slope = raw.div(layer.limit).tanh_()
+    scale = torch.mul(slope, -layer.limit).exp_()
+    return torch.sub(x, mu).mul_(scale), slope, scale, hidden
 
 
-def _run_plainly(
-    layers: Sequence[MaskedLinear | StripedLinear], limit: float, x: Tensor, weights: Sequence[Tensor]
-) -> tuple[Tensor, Tensor]:
+def _run_plainly(layers: Sequence[Layer], x: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """The same map without in-place steps: what autograd differentiates where second derivatives are wanted."""
-    h = x
-    for k, layer in enumerate(layers):
-        h = functional.linear(functional.relu(h) if k else h, layer.masked_weight(weights[2 * k]), weights[2 * k + 1])
-    raw, mu = h.chunk(2, dim=-1)
-    alpha = limit * torch.tanh(raw / limit)
-    return (x - mu) * (-alpha).exp(), -alpha.sum(dim=-1)
+    log_det, rest = x.new_zeros(len(x)), iter(weights)
+    for linear, limit in layers:
+        h = x
+        for k, part in enumerate(linear):
+            h = functional.linear(functional.relu(h) if k else h, part.masked_weight(next(rest)), next(rest))
+        raw, mu = h.chunk(2, dim=-1)
+        alpha = limit * torch.tanh(raw / limit)
+        x, log_det = (x - mu) * (-alpha).exp(), log_det - alpha.sum(dim=-1)
+    return x, log_det
 
 
 class _Fused(torch.autograd.Function):
+    """One node of the graph for all layers: autograd spends much on many small nodes."""
+
     @staticmethod
-    def forward(ctx: Any, layers: list[Any], limit: float, x: Tensor, *weights: Tensor) -> Any:
-        used = [layer.ready(weight) for layer, weight in zip(layers, weights[::2])]
-        z, log_det, slope, scale, (_, *hidden) = _run(layers, used, weights[1::2], limit, x)
-        ctx.layers, ctx.limit = layers, limit
-        ctx.save_for_backward(x, *weights, *used, *hidden, slope, scale, z)
-        return z, log_det
+    def forward(ctx: Any, layers: Sequence[Layer], x: Tensor, *weights: Tensor) -> Any:
+        log_det, rest, biases, saved = x.new_zeros(len(x)), iter(weights[::2]), iter(weights[1::2]), []
+        points = x
+        for layer in layers:
+            used = [part.ready(weight) for part, weight in zip(layer.linear, islice(rest, len(layer.linear)))]
+            before = points
+            points, slope, scale, hidden = _run(layer, used, biases, before)
+            log_det.sub_(slope.sum(dim=-1), alpha=layer.limit)
+            saved += [*used, before, *hidden, slope, scale, points]
+        ctx.layers = layers
+        ctx.save_for_backward(x, *weights, *saved)
+        return points, log_det
 
     @staticmethod
     def backward(ctx: Any, of_z: Tensor, of_log_det: Tensor) -> Any:
-        layers, count, (x, *saved) = ctx.layers, len(ctx.layers), ctx.saved_tensors
-        weights, used, saved = saved[: 2 * count], saved[2 * count : 3 * count], saved[3 * count :]
-        wanted = ctx.needs_input_grad[2:]
+        layers, (x, *saved) = ctx.layers, ctx.saved_tensors
+        wanted = ctx.needs_input_grad[1:]
+        count = len(wanted) - 1
         if torch.is_grad_enabled() or not (has_values(of_z) and has_values(of_log_det)):  # second ones, or many at once
+            weights = saved[:count]
             with torch.enable_grad():
-                outputs = _run_plainly(layers, ctx.limit, x, weights)
-            return None, None, *gradients_of(outputs, (x, *weights), wanted, (of_z, of_log_det))
-        *hidden, slope, scale, z = saved
-        of_x = of_z * scale
-        # alpha = c tanh(raw / c) has the derivative 1 - tanh^2; with alpha z falls by z, and the log-determinant by 1
-        minus_of_alpha = torch.addcmul(of_log_det[:, None], of_z, z)
-        g = of_z.new_empty(len(x), 2 * x.shape[1])
-        of_raw, of_mu = g.chunk(2, dim=-1)
-        torch.mul(slope, slope, out=of_raw).sub_(1).mul_(minus_of_alpha)
-        torch.neg(of_x, out=of_mu)
-        of_weights: list[Tensor | None] = []
-        for k, before in reversed(list(enumerate((x, *hidden)))):
-            of_weights.append(g.sum(0) if wanted[2 * k + 2] else None)
-            of_weights.append(layers[k].gradient_of_weight(g, before) if wanted[2 * k + 1] else None)
-            if k:
-                g = layers[k].gradient_of_input(g, used[k])
-                torch.ops.aten.threshold_backward.grad_input(g, before, 0, grad_input=g)
-            elif wanted[0]:
-                of_x += layers[0].gradient_of_input(g, used[0])
-        return None, None, of_x, *reversed(of_weights)
+                outputs = _run_plainly(layers, x, weights)
+            return None, *gradients_of(outputs, (x, *weights), wanted, (of_z, of_log_det))
+        of_log_det, found, place = of_log_det[:, None], [], count
+        for layer in reversed(layers):
+            depth = len(layer.linear)
+            *used, slope, scale, z = saved[-2 * depth - 3 :]
+            del saved[-2 * depth - 3 :]
+            used, inputs = used[:depth], used[depth:]
+            g = of_z.new_empty(len(x), 2 * x.shape[1])
+            of_raw, of_mu = g.chunk(2, dim=-1)
+            # alpha = c tanh(raw / c) has the derivative 1 - tanh^2; with alpha z falls by z, the log-determinant by 1
+            torch.mul((slope * slope).sub_(1), torch.addcmul(of_log_det, of_z, z), out=of_raw)
+            of_z = of_z * scale
+            torch.neg(of_z, out=of_mu)
+            for k in range(depth - 1, -1, -1):
+                place -= 2
+                found.append(g.sum(0) if wanted[place + 2] else None)
+                found.append(layer.linear[k].gradient_of_weight(g, inputs[k]) if wanted[place + 1] else None)
+                if k:
+                    g = layer.linear[k].gradient_of_input(g, used[k])
+                    torch.ops.aten.threshold_backward.grad_input(g, inputs[k], 0, grad_input=g)
+                elif place or wanted[0]:
+                    of_z += layer.linear[0].gradient_of_input(g, used[0])
+        return None, of_z, *reversed(found)

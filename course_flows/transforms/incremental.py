@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise, repeat
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from course_flows.made import MADE, Stage
-from course_flows.masked_linear import MaskedLinear, Strip, StripedLinear
 from course_flows.transforms.coupling import Tanh
+from course_flows.transforms.packed_weights import DenseWeights, in_blocks, packed
 
-__all__ = ["solve_incrementally"]
+__all__ = ["Solver"]
 
 # FEW: up to so many values that one coordinate adds to the largest layer, all points counted, an operation costs mostly
 # its start, and a block is solved at once. TOGETHER: coordinates of such a block. IN_CACHE: new values of other blocks,
 # which then stay in the cache.
 FEW, TOGETHER, IN_CACHE = 600, 48, 90_000
+WORTH_KEEPING = 2**20  # values
 
 
-@torch.no_grad()
-def solve_incrementally(net: MADE, bound: nn.Module, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    r"""Return x ``(*batch, D)`` with :math:`z_i = (x_i - \mu_i) e^{-\alpha_i}`, and :math:`\sum_i \alpha_i`.
+class Solver:
+    r"""Finds x with :math:`z_i = (x_i - \mu_i) e^{-\alpha_i}` for as many points as `z` has.
 
     Hidden units are sorted by degree, and the coordinates are found block by block in the order of the network. What
     the coordinates and units before a block send into it is computed once, for the whole block; so all blocks together
@@ -32,189 +33,212 @@ def solve_incrementally(net: MADE, bound: nn.Module, z: Tensor, context: Tensor 
     * few points, for which starting an operation costs more than the operation: the whole block again and again until
       nothing changes. After pass i its first i coordinates are final, so that it ends, and mostly much earlier.
 
-    Both are exact up to rounding.
+    Both are exact up to rounding. Weights that are packed and views that are made serve again as long as the solver
+    `fits`: they are a third of the time of a call.
 
     Arguments:
         net: a `MADE` with two parameters a value.
         bound: of the raw :math:`\alpha`; does the same to each number, as it meets them in another layout.
-        z: ``(*batch, D)``.
-        context: ``(*batch, C)``, or with 1 or nothing in the place of batch dimensions.
+        z: ``(*batch, D)``; what counts is how many points it has, its dtype and its device.
     """
-    d, order = net.features, net.order
-    if net.context is None and context is not None:
-        raise ValueError(f"MADE expects no context, found one of shape {tuple(context.shape)}")
-    points = z.reshape(-1, d).T.index_select(0, order)  # (D, N), in the order of the network
-    added_by_each = points.shape[1] * max(1.0, max(map(len, net.degrees[1:]), default=0) / d)
-    few = added_by_each <= FEW
-    size = TOGETHER if few else max(8, int(IN_CACHE / added_by_each))
-    added = None
-    if net.context is not None:
-        added = net.of_context(context).expand(*z.shape[:-1], -1).reshape(points.shape[1], -1).T
-    solver = _Solver(net, bound, points, size, added)
-    for start in range(0, d, solver.size):
-        block = slice(start, min(start + solver.size, d))
-        if not few or not solver.together(block):
-            solver.in_turn(block)
-    return solver.values[0][1:].T.reshape(z.shape), solver.alphas.sum(dim=0).reshape(z.shape[:-1])
 
-
-class _Solver:
-    """What is known so far: coordinates, and activations of hidden units, ``(1 + units, N)`` below a row of ones."""
-
-    def __init__(self, net: MADE, bound: nn.Module, points: Tensor, size: int, added: Tensor | None) -> None:
-        *self.hidden, last = net.stages()
-        self.points, self.order, self.residual, self.size = points, net.order, net.residual, size
-        self.activate, self.limit = _activate(net.activation), _limit(bound, points)
-        *of_hidden, of_last = [added, *[None] * len(self.hidden)]
-        self.layers = [_Rows(stage.layer, of_layer) for stage, of_layer in zip(self.hidden, of_hidden)]
-        self.last = _Rows(last.layer, of_last, self.order.split(size))
+    @torch.no_grad()
+    def __init__(self, net: MADE, bound: nn.Module, z: Tensor) -> None:
+        d, order, count = net.features, net.order, z.shape[:-1].numel()
+        self.net, self.bound, self.order, self.residual = net, bound, order, net.residual
+        added_by_each = count * max(1.0, max(map(len, net.degrees[1:]), default=0) / d)
+        self.few = added_by_each <= FEW
+        size = TOGETHER if self.few else max(8, int(IN_CACHE / added_by_each))
+        # what is known so far, coordinates and activations of hidden units, below a row of ones
         sizes = [1 + len(degrees) for degrees in net.degrees]
-        self.values = points.new_empty(sum(sizes), points.shape[1]).split(sizes)  # in one piece: allocators keep it
-        self.values[0].zero_()
+        self.values = z.new_empty(sum(sizes), count).split(sizes)  # in one piece: allocators keep it
         for v in self.values:
             v[0] = 1
-        self.alphas = torch.empty_like(points)
+        self.points, self.alphas = z.new_empty(d, count), z.new_empty(d, count)  # in the order of the network
+        *self.stages, _ = net.stages()
+        self.activate, self.limit = _activate(net.activation), _limit(bound, self.points)
+        self.weights = [packed(stage.layer) for stage in net.stages()]
+        self.rows_of_last = torch.arange(2 * d, device=order.device)
+        if isinstance(self.weights[-1], DenseWeights):
+            self.rows_of_last = in_blocks(order.split(size), d)
+            self.weights[-1].arrange(self.rows_of_last)
         # for each hidden layer and each k, how many units see fewer than k coordinates
-        self.below = [[0, *torch.bincount(g, minlength=len(points)).cumsum(0).tolist()] for g in net.degrees[1:]]
+        self.below = [[0, *torch.bincount(g, minlength=d).cumsum(0).tolist()] for g in net.degrees[1:]]
+        self.slices = [slice(start, min(start + size, d)) for start in range(0, d, size)]
+        self.kept: list[Tensor] = []
+        self.blocks: list[_Block] = []
+        if self.is_worth_keeping:
+            self.blocks = [_Block(self, block) for block in self.slices]
+            self.others, self.kept = self._others(), [p.detach().clone() for p in self._weights()]
 
-    def together(self, block: slice) -> bool:
-        """Find the coordinates of a block at once; return False where values overflowed before they were final."""
-        units = self._new_units(block)
-        sums = [torch.empty_like(v) for v in units]
-        weights, moves = self._meet(block, sums)
-        target, alpha, x = self.points[block], self.alphas[block], torch.zeros_like(self.points[block])
-        raw, mu = (found := torch.empty_like(moves)).chunk(2)
+    @property
+    def is_worth_keeping(self) -> bool:
+        """Whether it is small, and all its weights are copies: who changes the network does not change them."""
+        small = sum(v.numel() for v in self.values) <= WORTH_KEEPING
+        return small and all(isinstance(weights, DenseWeights) for weights in self.weights)
+
+    def _weights(self) -> list[Tensor]:
+        return [p for stage in self.net.stages() for p in (stage.layer.weight, stage.layer.bias)]
+
+    def _others(self) -> list[object]:
+        """What else decides the result: masks are buffers of the layers, and others take their place."""
+        masks = [mask for stage in self.net.stages() for mask in stage.layer.buffers()]
+        return [*masks, self.net.activation, getattr(self.bound, "limit", None)]
+
+    def fits(self, net: MADE, bound: nn.Module, z: Tensor) -> bool:
+        """Return whether there are as many points of the same kind, and nothing in the network has changed."""
+        if net is not self.net or bound is not self.bound or z.shape[:-1].numel() != self.points.shape[1]:
+            return False
+        if (z.dtype, z.device) != (self.points.dtype, self.points.device):
+            return False
+        if self.points.is_inference() and not torch.is_inference_mode_enabled():
+            return False
+        weights, others = self._weights(), self._others()
+        if len(weights) != len(self.kept) or any(a is not b for a, b in zip(self.others, others)):
+            return False
+        return all(a.dtype == b.dtype and torch.equal(a, b) for a, b in zip(self.kept, weights))
+
+    @torch.no_grad()
+    def solve(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        r"""Return x ``(*batch, D)`` and :math:`\sum_i \alpha_i`.
+
+        Arguments:
+            z: ``(*batch, D)``.
+            context: ``(*batch, C)``, or with 1 or nothing in the place of batch dimensions.
+        """
+        d, count = self.points.shape
+        added = None
+        if self.net.context is not None:
+            added = self.net.of_context(context)
+            added = added.expand(*z.shape[:-1], added.shape[-1]).reshape(count, added.shape[-1]).T
+            if len(self.weights) == 1:
+                added = added.index_select(0, self.rows_of_last)
+        torch.index_select(z.reshape(-1, d).T, 0, self.order, out=self.points)
+        self.values[0][1:] = 0  # weights of the first layer meet what is not known yet
+        for block in self.blocks or (_Block(self, block) for block in self.slices):
+            if not self.few or not block.together(added):
+                block.in_turn(added)
+        x = self.values[0][1:].T.clone(memory_format=torch.contiguous_format)
+        return x.view(z.shape), self.alphas.sum(dim=0).reshape(z.shape[:-1])
+
+
+class _Block:
+    """Some coordinates, neighbors in the order of the network, and the hidden units that see some, but not all of them.
+
+    Values of units are views of those of the solver; squares are the weights between what belongs to the block.
+    """
+
+    def __init__(self, solver: Solver, block: slice) -> None:
+        self.solver, self.block, self.place = solver, block, solver.order[block]
+        self.x, self.alpha = solver.points[block], solver.alphas[block]
+        low, high = int(self.place.min()), int(self.place.max()) + 1
+        self.rows = [slice(below[block.start], below[block.stop]) for below in solver.below]
+        self.units = [v[1 + r.start : 1 + r.stop] for v, r in zip(solver.values[1:], self.rows)]
+        # found at once, units change from pass to pass; what meets them from outside must not
+        self.sums = [torch.empty_like(v) for v in self.units] if solver.few else self.units
+        self.moves = self.x.new_empty(2 * len(self.x), self.x.shape[1])
+        self.here, self.between = self.place - low, high - low
+        self.multiply(low)
+        self.narrow = solver.is_worth_keeping
+        self.steps = list(self._steps()) if self.narrow and not solver.few else []
+
+    def multiply(self, low: int) -> None:
+        """Prepare the products with all that is known before, and the squares."""
+        order, values = self.solver.order, self.solver.values
+        *inside, last = self.solver.weights
+        columns = [slice(low, low + self.between), *self.rows]
+        known = [len(order), *(r.start for r in self.rows)]
+        parts = zip(inside, self.rows, values, known, self.sums)
+        self.products = [product for w, r, v, k, out in parts for product in w.products(r, v, k, out)]
+        self.squares = [w.square(r, c) for w, r, c in zip(inside, self.rows, columns)]
+        self.gathered: list[tuple[Tensor, Tensor]] = []
+        if isinstance(last, DenseWeights):
+            self.rows.append(slice(2 * self.block.start, 2 * self.block.stop))
+            self.products += last.products(self.rows[-1], values[-1], known[-1], self.moves)
+            self.squares.append(last.square(self.rows[-1], columns[-1]))
+        else:  # of both parameters of all coordinates between the first and the last of the block it takes its own
+            squares = []
+            for start, out in zip((low, len(order) + low), self.moves.chunk(2)):
+                rows, found = slice(start, start + self.between), out.new_empty(self.between, out.shape[1])
+                self.products += last.products(rows, values[-1], known[-1], found)
+                self.gathered.append((found, out))
+                squares.append(last.square(rows, columns[-1]).index_select(0, self.here))
+            self.squares.append(torch.cat(squares))
+        self.squares[0] = self.squares[0].index_select(1, self.here)
+
+    def _steps(self) -> Iterator[tuple[Any, ...]]:
+        """Yield what each coordinate of the block takes: units that see no later ones, then its move."""
+        count, sources, layers = len(self.x), [self.x, *self.units], []
+        seen = [list(range(count))]
+        for v, square, below in zip(self.units, self.squares, self.solver.below):
+            starts = below[self.block.start : self.block.stop + 1]
+            sizes = [b - a for a, b in pairwise(starts)]
+            seen.append([stop - starts[0] for stop in starts[1:]])
+            layers.append(zip(v.split(sizes), square.split(sizes)))
+        moves, weights = (part.view(2, count, -1).unbind(1) for part in (self.moves, self.squares[-1]))
+        layers.append(zip(moves, weights))
+        rows = (part.unbind() for part in (*self.moves.chunk(2), self.x))
+        for of_layers, known, alpha, mu, x in zip(zip(*layers), zip(*seen), *rows):
+            parts = [(v, weight, source) for (v, weight), source in zip(of_layers, sources)]
+            if self.narrow:  # without what is not known yet, which meets zeros otherwise
+                parts = [(v, weight[:, :k], source[:k]) for (v, weight, source), k in zip(parts, known)]
+            yield parts[:-1], parts[-1], alpha, mu, x
+
+    def together(self, added: Tensor | None) -> bool:
+        """Find the coordinates at once; return False where values overflowed before they were final."""
+        self._meet(added)
+        solver, x = self.solver, torch.zeros_like(self.x)
+        raw, mu = (found := torch.empty_like(self.moves)).chunk(2)
         for _ in range(len(x)):
             skipped, source = None, x
-            for stage, weight, total, v in zip(self.hidden, weights, sums, units):
+            for stage, weight, total, v in zip(solver.stages, self.squares, self.sums, self.units):
                 torch.addmm(total, weight, source, out=v)
-                if self.residual:
+                if solver.residual:
                     skipped = _skip(stage, v, skipped)
-                source = self.activate(v)
-            torch.addmm(moves, weights[-1], source, out=found)
-            self.limit(raw, alpha)
-            before, x = x, torch.addcmul(mu, target, alpha.exp())
+                source = solver.activate(v)
+            torch.addmm(self.moves, self.squares[-1], source, out=found)
+            solver.limit(raw, self.alpha)
+            before, x = x, torch.addcmul(mu, self.x, self.alpha.exp())
             if torch.equal(before, x):
                 break
         final = bool(x.isfinite().all())
         if final:
-            self._keep(block, x)
+            self._keep(x)
         return final
 
-    def in_turn(self, block: slice) -> None:
-        """Find the coordinates of a block one after the other."""
-        units = self._new_units(block)
-        weights, moves = self._meet(block, units)  # units not reached yet hold sums, which zeros of weights meet
-        x = self.points[block]  # in place; zeros of weights meet those not reached yet
-        layers, sources = [], [x, *units]
-        for below, weight, v in zip(self.below, weights, units):
-            sizes = [b - a for a, b in pairwise(below[block.start : block.stop + 1])]
-            layers.append(zip(weight.split(sizes), v.split(sizes)))
-        of_units = zip(*layers) if layers else repeat(())
-        of_move = [part.view(2, len(x), -1).unbind(1) for part in (weights[-1], moves)]
-        rows = (part.unbind() for part in (*moves.chunk(2), x))
-        for parts, weight, move, alpha, mu, found in zip(of_units, *of_move, *rows):
+    def in_turn(self, added: Tensor | None) -> None:
+        """Find the coordinates one after the other."""
+        self._meet(added)
+        solver = self.solver
+        for v, total in zip(self.units, self.sums):
+            if v is not total:
+                v.copy_(total)
+        for parts, of_move, alpha, mu, x in self.steps or self._steps():
             skipped = None
-            for stage, (of_unit, v), source in zip(self.hidden, parts, sources):
-                v.addmm_(of_unit, source)
-                if self.residual:
+            for stage, (v, weight, source) in zip(solver.stages, parts):
+                v.addmm_(weight, source)
+                if solver.residual:
                     skipped = _skip(stage, v, skipped)
-                self.activate(v)
-            move.addmm_(weight, sources[-1])
-            self.limit(alpha, alpha)
-            torch.addcmul(mu, found, alpha.exp(), out=found)
-        self.alphas[block] = moves[: len(x)]
-        self._keep(block, x)
+                solver.activate(v)
+            move, weight, source = of_move
+            move.addmm_(weight, source)
+            solver.limit(alpha, alpha)
+            torch.addcmul(mu, x, alpha.exp(), out=x)
+        self.alpha.copy_(self.moves[: len(self.x)])
+        self._keep(self.x)
 
-    def _new_units(self, block: slice) -> list[Tensor]:
-        """Return the units of each hidden layer that a block adds: those that see some of it, but not all."""
-        return [v[1 + b[block.start] : 1 + b[block.stop]] for v, b in zip(self.values[1:], self.below)]
+    def _meet(self, added: Tensor | None) -> None:
+        """Multiply all that is known into sums of units and moves."""
+        for product in self.products:
+            product.compute()
+        for found, out in self.gathered:
+            torch.index_select(found, 0, self.here, out=out)
+        if added is not None:
+            first = self.sums[0] if self.sums else self.moves
+            first += added[self.rows[0]]
 
-    def _keep(self, block: slice, x: Tensor) -> None:
-        self.values[0].index_copy_(0, 1 + self.order[block], x)
-
-    def _meet(self, block: slice, sums: list[Tensor]) -> tuple[list[Tensor], Tensor]:
-        """Multiply all that is known into `sums` of new units and into the moves; return weights and moves."""
-        place = self.order[block]
-        low, high = int(place.min()), int(place.max()) + 1
-        columns, known, weights = slice(low, high), len(self.order), []
-        for layer, v, below, out in zip(self.layers, self.values, self.below, sums):
-            rows = slice(below[block.start], below[block.stop])
-            layer.multiply(rows, v, known, out)
-            weights.append(layer.square(rows, columns))
-            columns, known = rows, rows.start
-        moves = self.points.new_empty(2 * len(place), self.points.shape[1])
-        if not self.last.strips:
-            rows = slice(2 * block.start, 2 * block.stop)
-            self.last.multiply(rows, self.values[-1], known, moves)
-            weights.append(self.last.square(rows, columns))
-        else:
-            parts = []
-            for base, out in zip((0, len(self.order)), moves.chunk(2)):
-                rows = slice(base + low, base + high)
-                found = self.points.new_empty(high - low, self.points.shape[1])
-                self.last.multiply(rows, self.values[-1], known, found)
-                torch.index_select(found, 0, place - low, out=out)
-                parts.append(self.last.square(rows, columns).index_select(0, place - low))
-            weights.append(torch.cat(parts))
-        weights[0] = weights[0].index_select(1, place - low)
-        return weights, moves
-
-
-class _Rows:
-    """The weights of a layer, some rows at a time; what a context adds belongs to them."""
-
-    def __init__(
-        self,
-        layer: MaskedLinear | StripedLinear,
-        added: Tensor | None,
-        blocks: Sequence[Tensor] = (),
-    ) -> None:
-        self.added = added
-        self.strips: tuple[Strip, ...] = ()
-        if isinstance(layer, StripedLinear):
-            self.bias, self.height, self.strips = layer.bias[:, None], layer.height, layer.strips
-            self.stored = layer.blocks(layer.ready(layer.weight))
-            return
-        self.weight = layer.bias.new_empty(len(layer.bias), 1 + layer.weight.shape[1])
-        self.weight[:, 0] = layer.bias
-        torch.mul(layer.weight, layer.there, out=self.weight[:, 1:])
-        if blocks:
-            d = len(self.weight) // 2
-            place = torch.cat([part for block in blocks for part in (block, d + block)])
-            self.weight = self.weight.index_select(0, place)
-            self.added = None if added is None else added.index_select(0, place)
-
-    def _rows(self, rows: slice) -> Iterator[tuple[slice, slice, Tensor]]:
-        for k in range(rows.start // self.height, -(-rows.stop // self.height)):
-            strip, block = self.strips[k], self.stored[k]
-            start = strip.rows.start
-            a, b = max(rows.start, start), min(rows.stop, strip.rows.stop)
-            yield slice(a - rows.start, b - rows.start), strip.columns, block[a - start : b - start]
-
-    def multiply(self, rows: slice, v: Tensor, known: int, out: Tensor) -> None:
-        """Write what some rows get from values that are known, the first ones or all, with bias and context."""
-        if not self.strips:
-            torch.mm(self.weight[rows, : 1 + known], v[: 1 + known], out=out)
-        else:
-            bias = self.bias[rows]
-            for here, columns, block in self._rows(rows):
-                seen = slice(columns.start, min(columns.stop, known))
-                source = v[1 + seen.start : 1 + seen.stop]
-                torch.addmm(bias[here], block[:, : len(source)], source, out=out[here])
-        if self.added is not None:
-            out += self.added[rows]
-
-    def square(self, rows: slice, columns: slice) -> Tensor:
-        """Return some weights."""
-        if not self.strips:
-            return self.weight[rows, 1 + columns.start : 1 + columns.stop]
-        found = self.bias.new_zeros(rows.stop - rows.start, columns.stop - columns.start)
-        for here, has, block in self._rows(rows):
-            a, b = max(columns.start, has.start), min(columns.stop, has.stop)
-            if a < b:
-                found[here, a - columns.start : b - columns.start] = block[:, a - has.start : b - has.start]
-        return found
+    def _keep(self, x: Tensor) -> None:
+        self.solver.values[0].index_copy_(0, 1 + self.place, x)
 
 
 def _skip(stage: Stage, v: Tensor, skipped: Tensor | None) -> Tensor | None:

@@ -22,6 +22,7 @@ from course_flows.transforms import (
     ActNorm,
     AdditiveCoupling,
     AffineCoupling,
+    AutoregressiveStack,
     BatchNorm,
     ChannelPermutation,
     Conv1x1,
@@ -183,6 +184,12 @@ CASES: dict[str, Case] = {
     ),
     "InverseAutoregressive": Case(
         lambda: InverseAutoregressive(MADE(4, hidden=(7,), activation="tanh", order=[3, 2, 1, 0]), bound=None)
+    ),
+    "AutoregressiveStack": Case(
+        lambda: AutoregressiveStack(
+            MaskedAutoregressive(MADE(4, hidden=(7, 6), activation="tanh")),
+            MaskedAutoregressive(MADE(4, hidden=(7,), activation="tanh", order=[3, 2, 1, 0])),
+        )
     ),
     "ActNorm": Case(lambda: ActNorm(4)),
     "ActNorm on images": Case(lambda: ActNorm(2, event_ndim=3), event=(2, 3, 3)),
