@@ -24,7 +24,7 @@ class MaskedLinear(nn.Module):
     Arguments:
         mask: bool ``(out, in)``, True for the weights that are there.
 
-    The other entries of ``weight`` are never used, so that they get no gradient; a pass may set them to zero.
+    The other entries of ``weight`` are never used, so that they get no gradient.
     """
 
     there: Tensor
@@ -57,10 +57,7 @@ class MaskedLinear(nn.Module):
 
     def ready(self, weight: Tensor) -> Tensor:
         """Return weights in the form that products take."""
-        if not _is_own(weight):
-            return weight * self.there
-        weight.data.mul_(self.there)  # not counted as a change: weights saved by an earlier pass stay as they were
-        return weight.detach()
+        return weight * self.there
 
     def product(self, x: Tensor, used: Tensor, bias: Tensor) -> Tensor:
         """Return the output."""
@@ -77,11 +74,6 @@ class MaskedLinear(nn.Module):
     def extra_repr(self) -> str:
         sizes = f"in_features={self.in_features}, out_features={self.out_features}"
         return f"{sizes}, {int(self.there.sum())} weights"
-
-
-def _is_own(weight: Tensor) -> bool:
-    """Return whether entries that are never used may be set to zero: not in weights that somebody lends for a call."""
-    return isinstance(weight, nn.Parameter) and not weight.is_inference()
 
 
 @dataclass(frozen=True)
@@ -186,6 +178,14 @@ class StripedLinear(nn.Module):
         """See stored numbers as the blocks of the strips."""
         return [part.view(shape) for part, shape in zip(_split(stored, self.sizes), self.shapes)]
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Take weights that were saved as a matrix, too, as by a `MaskedLinear` of the same size."""
+        weight = state_dict.get(f"{prefix}weight")
+        if weight is not None and weight.shape == (self.out_features, self.in_features):
+            parts = [weight[strip.rows, strip.columns].flatten() for strip in self.strips]
+            state_dict = {**state_dict, f"{prefix}weight": torch.cat(parts)}
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def _clear(self, stored: Tensor) -> None:
         """Put zeros where there are no weights."""
         if len(self.edges) == len(stored):
@@ -214,9 +214,10 @@ class StripedLinear(nn.Module):
 
     def ready(self, weight: Tensor) -> Tensor:
         """Return weights in the form that products take: stored strips, with zeros where there are none."""
-        used = weight.data if _is_own(weight) else weight.detach().clone()
-        self._clear(used)
-        return weight.detach() if _is_own(weight) else used
+        own = isinstance(weight, nn.Parameter) and not weight.is_inference()  # else somebody lends it for a call
+        used = weight.data if own else weight.detach().clone()
+        self._clear(used)  # behind the back of autograd: what an earlier pass saved is what it was
+        return weight.detach() if own else used
 
     def product(self, x: Tensor, used: Tensor, bias: Tensor) -> Tensor:
         """Return the output."""
@@ -253,17 +254,17 @@ class StripedLinear(nn.Module):
 class _Strips(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, layer: StripedLinear, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        ctx.layer = layer
-        ctx.save_for_backward(x, weight, bias)
-        return layer.product(x, layer.ready(weight), bias)
+        ctx.layer, used = layer, layer.ready(weight)
+        ctx.save_for_backward(x, weight, bias, used)
+        return layer.product(x, used, bias)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
-        x, weight, bias = ctx.saved_tensors
+        x, weight, bias, used = ctx.saved_tensors
         layer, (_, *wanted) = ctx.layer, ctx.needs_input_grad
         if torch.is_grad_enabled() or not has_values(g):  # second derivatives, or many at once
             with torch.enable_grad():
                 out = functional.linear(x, layer.masked_weight(weight), bias)
             return None, *gradients_of([out], (x, weight, bias), wanted, [g])
-        of_x = layer.gradient_of_input(g, weight) if wanted[0] else None
+        of_x = layer.gradient_of_input(g, used) if wanted[0] else None
         return None, of_x, layer.gradient_of_weight(g, x), g.sum(0)

@@ -180,16 +180,20 @@ class AutoregressiveStack(Compose):
             )
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        layers = [t for t in self if isinstance(t, MaskedAutoregressive)]
-        if not layers or is_watched(self):
+        layers = self._layers(MaskedAutoregressive)
+        if not layers:
             return super().forward(x, context)
         return _forwards(layers, x, context, watched=False)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        layers = [t.transform for t in self if isinstance(t, InverseAutoregressive)]
-        if not layers or is_watched(self):
+        layers = [t.transform for t in self._layers(InverseAutoregressive)]
+        if not layers or any(type(t) is not MaskedAutoregressive for t in layers):
             return super().inverse(z, context)
-        return _forwards(layers[::-1], z, context, watched=False)  # type: ignore[arg-type]
+        return _forwards(layers[::-1], z, context, watched=False)
+
+    def _layers(self, kind: type[Any]) -> list[Any]:
+        """Return the layers where all are of this kind, also those put in later, and nobody waits for their calls."""
+        return [] if any(type(t) is not kind for t in self) or is_watched(self) else list(self)
 
 
 def _forwards(

@@ -251,7 +251,7 @@ def _skip(stage: Stage, v: Tensor, skipped: Tensor | None) -> Tensor | None:
 
 def _activate(activation: nn.Module) -> Callable[[Tensor], Tensor]:
     """Return the activation, written over its input."""
-    return torch.relu_ if isinstance(activation, nn.ReLU) else lambda v: v.copy_(activation(v))
+    return torch.relu_ if type(activation) is nn.ReLU else lambda v: v.copy_(activation(v))
 
 
 def _limit(bound: nn.Module, points: Tensor) -> Callable[[Tensor, Tensor], Tensor]:

@@ -1,6 +1,7 @@
 """Layers of MAF and IAF in a stack are those of `Compose`, and a solver that is kept never serves what has changed."""
 
 import copy
+import math
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
@@ -127,6 +128,44 @@ def test_models_without_norms_are_stacks():
     assert type(maf(3, layers=2, hidden=(4,)).transform) is Compose
 
 
+class Doubling(MaskedAutoregressive):
+    def forward(self, x, context=None):
+        z, log_det = super().forward(x, context)
+        return 2 * z, log_det + x.shape[-1] * math.log(2.0)
+
+
+@each_kind
+@pytest.mark.parametrize("what", ["added", "replaced by a subclass", "read backwards"])
+def test_a_stack_runs_what_was_put_among_its_layers(kind, direction, what):
+    flow = AutoregressiveStack(layers_of(kind))
+    if what == "added":
+        flow.transforms.append(Diagonal(5).double())
+        with torch.no_grad():
+            flow[-1].log_scale.fill_(0.5)
+    elif what == "replaced by a subclass":
+        other = Doubling(MADE(5, 2, (6,))).double()
+        if kind is MaskedAutoregressive:
+            flow.transforms[1] = other
+        else:
+            flow[1].transform = other
+    elif kind is InverseAutoregressive:
+        flow[1].transform = Diagonal(5).double()
+    else:
+        flow.transforms[1] = InverseAutoregressive(MADE(5, 2, (6,))).double()
+    x = torch.randn(4, 5, dtype=torch.float64)
+    found, expected = getattr(flow, direction)(x), getattr(Compose(*flow), direction)(x)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_layers_that_share_weights_leave_them_to_each_other():
+    a, b = layers_of(MaskedAutoregressive, count=2)  # of opposite orders
+    b.net.layers[0].weight = a.net.layers[0].weight
+    flow, x = AutoregressiveStack(a, b), torch.randn(4, 5, dtype=torch.float64)
+    before = a.net.layers[0].weight.clone()
+    flow(x)
+    assert torch.equal(a.net.layers[0].weight, before)
+
+
 # A solver that is kept
 
 
@@ -140,6 +179,11 @@ def step_by_step(flow, z):
     return solved(other, z)
 
 
+class HalfReLU(torch.nn.ReLU):
+    def forward(self, x):
+        return 0.5 * super().forward(x)
+
+
 CHANGES = {
     "weights in place": lambda flow: flow.net.last.weight.mul_(1.5),
     "weights behind the back of autograd": lambda flow: flow.net.layers[0].weight.data.mul_(1.5),
@@ -150,6 +194,7 @@ CHANGES = {
     "the bound": lambda flow: setattr(flow, "bound", Tanh(0.4)),
     "the limit of the bound": lambda flow: setattr(flow.bound, "limit", 0.4),
     "the activation": lambda flow: setattr(flow.net, "activation", torch.nn.Tanh()),
+    "the kind of activation": lambda flow: setattr(flow.net, "activation", HalfReLU()),
     "another network": lambda flow: setattr(flow, "net", layers_of(MaskedAutoregressive)[1].net),
     "half the precision": lambda flow: flow.float(),
 }

@@ -120,3 +120,38 @@ def test_a_random_order_takes_masks():
     order = torch.randperm(520, generator=torch.Generator().manual_seed(0))
     net = MADE(520, 2, (530,), order=order)
     assert all(isinstance(stage.layer, MaskedLinear) for stage in net.stages())
+
+
+@pytest.mark.parametrize("height", [10, 32])  # with edges inside of the strips
+def test_gradients_with_weights_that_are_lent_are_those_of_the_matrix(height):
+    layer = StripedLinear(torch.ones(40, 40).tril().bool(), height).double()
+    lent = torch.randn_like(layer.weight).requires_grad_()  # also where no weights are
+    x = torch.randn(3, 40, dtype=torch.float64, requires_grad=True)
+    found = torch.func.functional_call(layer, {"weight": lent}, (x,))
+    expected = torch.nn.functional.linear(x, layer.masked_weight(lent), layer.bias)
+    for a, b in zip(*(torch.autograd.grad(out.sin().sum(), (x, lent)) for out in (found, expected)), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_normalized_weights_in_strips_leave_outputs_autoregressive():
+    net = MADE(7, 2, (260, 260), activation="tanh").double()
+    assert isinstance(net.layers[1], StripedLinear)
+    net.layers[1].weight.data.normal_()
+    torch.nn.utils.parametrizations.weight_norm(net.layers[1], "weight")
+    x = torch.randn(7, dtype=torch.float64)
+    first, second = torch.autograd.functional.jacobian(net, x).chunk(2)
+    assert not first.triu().any()
+    assert not second.triu().any()
+
+
+def test_a_matrix_of_weights_is_taken_into_strips():
+    torch.manual_seed(0)
+    striped = StripedLinear(TALL, 5).double()
+    weight, bias = torch.randn(23, 11, dtype=torch.float64), torch.randn(23, dtype=torch.float64)
+    state = {"weight": weight, "bias": bias}
+    striped.load_state_dict(state)
+    assert list(state) == ["weight", "bias"]
+    assert state["weight"] is weight
+    torch.testing.assert_close(striped.masked_weight(), weight * TALL, rtol=0, atol=0)
+    with pytest.raises(RuntimeError, match="size mismatch for weight"):
+        striped.load_state_dict({"weight": weight.T, "bias": bias})
