@@ -98,7 +98,9 @@ class MaskedAutoregressive(Transform):
         return found
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_solver"}  # for copies and pickles
+        state = self.__dict__.copy()  # for copies and pickles
+        state.pop("_solver", None)
+        return state
 
     def _check_method(self) -> None:
         if self.method not in METHODS:

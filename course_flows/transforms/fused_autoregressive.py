@@ -43,7 +43,7 @@ def fused_layers(nets: Sequence[MADE], bounds: Sequence[nn.Module], x: Tensor) -
     weights = [p for layer in layers for part in layer.linear for p in (part.weight, part.bias)]
     if torch.is_grad_enabled():
         return _Fused.apply(layers, x, *weights)
-    log_det, biases = x.new_zeros(len(x)), iter(weights[1::2])
+    log_det, biases = x.new_zeros(x.shape[0]), iter(weights[1::2])
     for layer in layers:
         used = [part.ready(part.weight) for part in layer.linear]
         x, slope, *_ = _run(layer, used, biases, x)
@@ -69,7 +69,7 @@ def _run(
 
 def _run_plainly(layers: Sequence[Layer], x: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """The same map without in-place steps: what autograd differentiates where second derivatives are wanted."""
-    log_det, rest = x.new_zeros(len(x)), iter(weights)
+    log_det, rest = x.new_zeros(x.shape[0]), iter(weights)
     for linear, limit in layers:
         h = x
         for k, part in enumerate(linear):
@@ -85,7 +85,7 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, layers: Sequence[Layer], x: Tensor, *weights: Tensor) -> Any:
-        log_det, rest, biases, saved = x.new_zeros(len(x)), iter(weights[::2]), iter(weights[1::2]), []
+        log_det, rest, biases, saved = x.new_zeros(x.shape[0]), iter(weights[::2]), iter(weights[1::2]), []
         points = x
         for layer in layers:
             used = [part.ready(weight) for part, weight in zip(layer.linear, islice(rest, len(layer.linear)))]

@@ -19,7 +19,7 @@ __all__ = ["Solver"]
 # its start, and a block is solved at once. TOGETHER: coordinates of such a block. IN_CACHE: new values of other blocks,
 # which then stay in the cache.
 FEW, TOGETHER, IN_CACHE = 600, 48, 90_000
-WORTH_KEEPING = 2**20  # values
+WORTH_KEEPING = 2**20  # values and weights
 
 
 class Solver:
@@ -74,8 +74,9 @@ class Solver:
     @property
     def is_worth_keeping(self) -> bool:
         """Whether it is small, and all its weights are copies: who changes the network does not change them."""
-        small = sum(v.numel() for v in self.values) <= WORTH_KEEPING
-        return small and all(isinstance(weights, DenseWeights) for weights in self.weights)
+        dense = [weights.weight for weights in self.weights if isinstance(weights, DenseWeights)]
+        small = sum(v.numel() for v in (*self.values, *dense)) <= WORTH_KEEPING
+        return small and len(dense) == len(self.weights)
 
     def _weights(self) -> list[Tensor]:
         return [p for stage in self.net.stages() for p in (stage.layer.weight, stage.layer.bias)]

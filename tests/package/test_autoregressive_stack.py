@@ -112,6 +112,15 @@ def test_large_batches_go_through_a_stack_in_parts():
             torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore")  # a tracer says what it takes for constant, and that it is deprecated
+def test_a_trace_does_not_hold_on_to_the_size_of_a_batch():
+    flow = AutoregressiveStack(layers_of(MaskedAutoregressive))
+    with torch.no_grad():
+        traced = torch.jit.trace(flow, torch.randn(6, 5, dtype=torch.float64), check_trace=False)
+        x = torch.randn(9, 5, dtype=torch.float64)
+        torch.testing.assert_close(traced(x), flow(x), rtol=1e-12, atol=1e-12)
+
+
 def test_a_stack_takes_layers_of_one_kind():
     a, b = layers_of(MaskedAutoregressive, count=1), layers_of(InverseAutoregressive, count=1)
     for parts in ([*a, *b], [*a, Diagonal(5)]):
@@ -269,9 +278,10 @@ def test_threads_do_not_share_one():
                 torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
-def test_large_ones_are_not_kept():
-    (flow,) = layers_of(MaskedAutoregressive, hidden=(60, 60), count=1)
-    solved(flow, torch.randn(9000, 5, dtype=torch.float64))
+@pytest.mark.parametrize(("points", "hidden"), [(9000, (60, 60)), (4, (1100, 1000))], ids=["points", "weights"])
+def test_large_ones_are_not_kept(points, hidden):
+    (flow,) = layers_of(MaskedAutoregressive, hidden=hidden, count=1, seed=0)
+    solved(flow, torch.randn(points, 5, dtype=torch.float64))
     assert not hasattr(flow, "_solver")
 
 
