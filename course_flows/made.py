@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -131,13 +132,16 @@ class MADE(nn.Module):
         *masks, last = self._masks()
         self.layers = nn.ModuleList(map(_linear, masks))
         self.last = _linear(last, features)
-        self.register_load_state_dict_post_hook(_mask_again)
         if zero_init:
             nn.init.zeros_(self.last.weight)
             nn.init.zeros_(self.last.bias)
         first = hidden[0] if hidden else parameters_per_value * features
         self.context = nn.Linear(context_features, first, bias=False) if context_features else None
         self.activation = activation_named(activation, overwrite=False)
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        super()._load_from_state_dict(*args)  # the degrees; the layers come next, and may have to cut saved matrices
+        self._mask_again()
 
     @property
     def degrees(self) -> list[Tensor]:
@@ -153,6 +157,19 @@ class MADE(nn.Module):
         inside = [b[:, None] >= a for a, b in pairwise(self.degrees)]
         outputs = self.degrees[0].repeat(self.parameters_per_value)
         return [*inside, outputs[:, None] > self.degrees[-1]]
+
+    def _mask_again(self) -> None:
+        """Follow degrees that were loaded."""
+        if any((degrees.diff() < 0).any() for degrees in self.degrees[1:]):
+            raise ValueError("MADE cannot load this state: it expects ascending degrees of hidden units, found others")
+        for stage, mask in zip(self.stages(), self._masks()):
+            try:
+                stage.layer.set_mask(mask)
+            except ValueError as error:
+                raise ValueError(
+                    "MADE cannot load this state: it was saved with another order or other degrees, with which its "
+                    "weights are stored in another form; build the network with the order and the degrees of the state"
+                ) from error
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         if x.dim() < 1 or x.shape[-1] != self.features:
@@ -211,20 +228,6 @@ def _linear(mask: Tensor, rows: int | None = None) -> MaskedLinear | StripedLine
     if strips is None or sum(math.prod(strip.shape) for strip in strips) > 0.75 * mask.numel():
         return MaskedLinear(mask)
     return StripedLinear(mask, height)
-
-
-def _mask_again(net: MADE, _: object) -> None:
-    """Follow degrees that were loaded. A function with a name, so that flows can be pickled."""
-    if any((degrees.diff() < 0).any() for degrees in net.degrees[1:]):
-        raise ValueError("MADE cannot load this state: it expects ascending degrees of hidden units, found others")
-    for stage, mask in zip(net.stages(), net._masks()):
-        try:
-            stage.layer.set_mask(mask)
-        except ValueError as error:
-            raise ValueError(
-                "MADE cannot load this state: it was saved with another order or other degrees, with which its weights "
-                "are stored in another form; build the network with the order and the degrees of the state"
-            ) from error
 
 
 @dataclass(frozen=True)

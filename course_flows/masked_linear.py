@@ -132,8 +132,9 @@ class StripedLinear(nn.Module):
     """The same layer as `MaskedLinear` for masks with steps, such as those of sorted units, at half the cost.
 
     The rows are cut into strips, of which only the interval of columns with weights is stored, block after block in
-    `weight`, and multiplied. Weights that are missing inside of an interval are kept at zero: each pass sees to it. A
-    new layer is that of a `MaskedLinear` from the same random numbers. Second derivatives work.
+    `weight`, and multiplied. Weights that are missing inside of an interval are kept at zero: each pass sees to it, so
+    that no layer with another mask may share them. A new layer is that of a `MaskedLinear` from the same random
+    numbers. Second derivatives work.
 
     Arguments:
         mask: bool ``(out, in)``, True for the weights that are there; in each strip, the columns with weights are an
@@ -221,7 +222,7 @@ class StripedLinear(nn.Module):
 
     def product(self, x: Tensor, used: Tensor, bias: Tensor) -> Tensor:
         """Return the output."""
-        out = x.new_empty(len(x), self.out_features)
+        out = x.new_empty(x.shape[0], self.out_features)
         rows = zip(self.blocks(used), _split(bias, self.heights), _split(out, self.heights, 1))
         for strip, (block, of_strip, here) in zip(self.strips, rows):
             torch.addmm(of_strip, x[:, strip.columns], block.t(), out=here)
@@ -239,7 +240,7 @@ class StripedLinear(nn.Module):
         """Return the gradient of the input from that of the output."""
         blocks, rows = self.blocks(used), _split(g, self.heights, 1)
         full = self.full  # a strip with all columns comes first, which leaves nothing to clear
-        found = g.new_zeros(len(g), self.in_features) if full is None else torch.mm(rows[full], blocks[full])
+        found = g.new_zeros(g.shape[0], self.in_features) if full is None else torch.mm(rows[full], blocks[full])
         for k, strip in enumerate(self.strips):
             if k != full:
                 found[:, strip.columns].addmm_(rows[k], blocks[k])

@@ -45,7 +45,7 @@ class MaskedAutoregressive(Transform):
     Points are ``(*batch, D)``, the log-determinant is ``(*batch)``; a context is as `MADE` has it.
 
     After an ``incremental`` inverse of few enough points a layer keeps its memory and packed weights for a next one of
-    as many (some megabytes); a change of anything in the network is seen. Copies and saved models go without them.
+    as many (some megabytes); other weights, masks, activations and bounds are seen. Copies and saved models go without.
 
     Arguments:
         net: a `MADE` with two parameters a value: first all raw :math:`\alpha`, then all :math:`\mu`.

@@ -155,3 +155,15 @@ def test_a_matrix_of_weights_is_taken_into_strips():
     torch.testing.assert_close(striped.masked_weight(), weight * TALL, rtol=0, atol=0)
     with pytest.raises(RuntimeError, match="size mismatch for weight"):
         striped.load_state_dict({"weight": weight.T, "bias": bias})
+
+
+def test_a_saved_matrix_of_another_order_is_cut_at_its_own_columns():
+    torch.manual_seed(0)
+    net, other = MADE(256, 2, (300,), order=range(256)[::-1]), MADE(256, 2, (300,))
+    assert isinstance(net.layers[0], StripedLinear)
+    state = net.state_dict()
+    for stage, name in zip(net.stages(), ("layers.0", "last"), strict=True):
+        state[f"{name}.weight"] = stage.layer.masked_weight().detach()
+    other.load_state_dict(state)
+    x = torch.randn(3, 256)
+    torch.testing.assert_close(other(x), net(x))
