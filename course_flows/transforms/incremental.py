@@ -16,9 +16,9 @@ from course_flows.transforms.packed_weights import DenseWeights, in_blocks, pack
 __all__ = ["Solver"]
 
 # FEW: up to so many values that one coordinate adds to the largest layer, all points counted, an operation costs mostly
-# its start, and a block is solved at once. TOGETHER: coordinates of such a block. IN_CACHE: new values of other blocks,
-# which then stay in the cache.
-FEW, TOGETHER, IN_CACHE = 600, 48, 90_000
+# its start, and a block is solved at once. TOGETHER: new values of such a block, which is of MIN to MAX coordinates.
+# IN_CACHE: new values of other blocks, which then stay in the cache. All as measured.
+FEW, TOGETHER, MIN, MAX, IN_CACHE = 600, 4_800, 32, 100, 90_000
 WORTH_KEEPING = 2**20  # values and weights
 
 
@@ -48,7 +48,11 @@ class Solver:
         self.net, self.bound, self.order, self.residual = net, bound, order, net.residual
         added_by_each = count * max(1.0, max(map(len, net.degrees[1:]), default=0) / d)
         self.few = added_by_each <= FEW
-        size = TOGETHER if self.few else max(8, int(IN_CACHE / added_by_each))
+        if self.few:
+            most = max(MIN, min(MAX, int(TOGETHER / max(1.0, added_by_each))))
+            size = -(-d // -(-d // most))  # as many blocks, but equal ones, whose edges are more often those of strips
+        else:
+            size = max(8, int(IN_CACHE / added_by_each))
         # what is known so far, coordinates and activations of hidden units, below a row of ones
         sizes = [1 + len(degrees) for degrees in net.degrees]
         self.values = z.new_empty(sum(sizes), count).split(sizes)  # in one piece: allocators keep it

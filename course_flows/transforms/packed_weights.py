@@ -76,28 +76,30 @@ class StripedWeights:
 
     def products(self, rows: slice, values: Tensor, known: int, out: Tensor) -> list[Product]:
         """Return what gives some rows of the output from the first, known inputs; `values` has a row of ones first."""
-        found, bias = [], self.bias[rows]
-        for here, columns, block in self._parts(rows):
-            source = values[1 + columns.start : 1 + min(columns.stop, known)]
-            found.append(Product(block[:, : len(source)], source, out[here], bias[here]))
+        found = []
+        for own, here, columns, block in self._parts(rows):
+            width = max(0, min(columns.stop, known) - columns.start)
+            source = values[1 + columns.start : 1 + columns.start + width]
+            found.append(Product(block[:, :width], source, out[here], self.bias[own]))
         return found
 
     def square(self, rows: slice, columns: slice) -> Tensor:
         """Return the weights of some rows and columns."""
         found = self.bias.new_zeros(rows.stop - rows.start, columns.stop - columns.start)
-        for here, has, block in self._parts(rows):
+        for _, here, has, block in self._parts(rows):
             a, b = max(columns.start, has.start), min(columns.stop, has.stop)
             if a < b:
                 found[here, a - columns.start : b - columns.start] = block[:, a - has.start : b - has.start]
         return found
 
-    def _parts(self, rows: slice) -> Iterator[tuple[slice, slice, Tensor]]:
-        """Yield the parts of strips that lie in some rows: which of these rows, their columns, their weights."""
+    def _parts(self, rows: slice) -> Iterator[tuple[slice, slice, slice, Tensor]]:
+        """Yield the parts of strips that lie in some rows: their rows, which of these they are, columns, weights."""
         for k in range(rows.start // self.height, -(-rows.stop // self.height)):
             strip = self.strips[k]
             start = strip.rows.start
             a, b = max(rows.start, start), min(rows.stop, strip.rows.stop)
-            yield slice(a - rows.start, b - rows.start), strip.columns, self.stored[k][a - start : b - start]
+            here = slice(a - rows.start, b - rows.start)
+            yield slice(a, b), here, strip.columns, self.stored[k][a - start : b - start]
 
 
 def in_blocks(blocks: Sequence[Tensor], features: int) -> Tensor:
