@@ -62,10 +62,8 @@ class Solver:
         *self.stages, _ = net.stages()
         self.activate, self.limit = _activate(net.activation), _limit(bound, self.points)
         self.weights = [packed(stage.layer) for stage in net.stages()]
-        self.rows_of_last = torch.arange(2 * d, device=order.device)
         if isinstance(self.weights[-1], DenseWeights):
-            self.rows_of_last = in_blocks(order.split(size), d)
-            self.weights[-1].arrange(self.rows_of_last)
+            self.weights[-1].arrange(in_blocks(order.split(size), d))
         # for each hidden layer and each k, how many units see fewer than k coordinates
         self.below = [[0, *torch.bincount(g, minlength=d).cumsum(0).tolist()] for g in net.degrees[1:]]
         self.slices = [slice(start, min(start + size, d)) for start in range(0, d, size)]
@@ -116,8 +114,6 @@ class Solver:
         if self.net.context is not None:
             added = self.net.of_context(context)
             added = added.expand(*z.shape[:-1], added.shape[-1]).reshape(count, added.shape[-1]).T
-            if len(self.weights) == 1:
-                added = added.index_select(0, self.rows_of_last)
         torch.index_select(z.reshape(-1, d).T, 0, self.order, out=self.points)
         self.values[0][1:] = 0  # weights of the first layer meet what is not known yet
         for block in self.blocks or (_Block(self, block) for block in self.slices):
@@ -158,9 +154,9 @@ class _Block:
         self.squares = [w.square(r, c) for w, r, c in zip(inside, self.rows, columns)]
         self.gathered: list[tuple[Tensor, Tensor]] = []
         if isinstance(last, DenseWeights):
-            self.rows.append(slice(2 * self.block.start, 2 * self.block.stop))
-            self.products += last.products(self.rows[-1], values[-1], known[-1], self.moves)
-            self.squares.append(last.square(self.rows[-1], columns[-1]))
+            rows = slice(2 * self.block.start, 2 * self.block.stop)
+            self.products += last.products(rows, values[-1], known[-1], self.moves)
+            self.squares.append(last.square(rows, columns[-1]))
         else:  # of both parameters of all coordinates between the first and the last of the block it takes its own
             squares = []
             for start, out in zip((low, len(order) + low), self.moves.chunk(2)):
@@ -240,7 +236,7 @@ class _Block:
             torch.index_select(found, 0, self.here, out=out)
         if added is not None:
             first = self.sums[0] if self.sums else self.moves
-            first += added[self.rows[0]]
+            first += added[self.rows[0] if self.units else in_blocks([self.place], len(self.solver.order))]
 
     def _keep(self, x: Tensor) -> None:
         self.solver.values[0].index_copy_(0, 1 + self.place, x)

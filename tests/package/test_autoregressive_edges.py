@@ -296,3 +296,15 @@ def test_degrees_that_do_not_ascend_are_refused():
     state = net.state_dict()
     with pytest.raises(ValueError, match="expects ascending degrees of hidden units"):
         net.load_state_dict({**state, "degrees_1": state["degrees_1"].flip(0)})
+
+
+@pytest.mark.parametrize("points", [2, 900], ids=["few points", "many points"])
+@pytest.mark.parametrize("features", [20, 600], ids=["masks", "strips"])
+@pytest.mark.parametrize("order", ["as it is", "reversed", "random"])
+def test_a_context_without_hidden_layers_is_heard_by_the_inverse(features, points, order):
+    orders = {"as it is": None, "reversed": range(features)[::-1], "random": torch.randperm(features)}
+    flow = MaskedAutoregressive(MADE(features, 2, (), order=orders[order], context_features=3)).double()
+    x, context = torch.randn(points, features, dtype=torch.float64), torch.randn(points, 3, dtype=torch.float64)
+    with torch.no_grad():
+        z, log_det = flow(x, context)
+        torch.testing.assert_close(flow.inverse(z, context), (x, -log_det), rtol=1e-9, atol=1e-9)
