@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from autograd_graph import nodes_behind
 
 from course_flows.made import MADE
 from course_flows.transforms import MaskedAutoregressive
@@ -36,16 +37,7 @@ def layer(kind, features, options) -> MaskedAutoregressive:
 
 def is_fused(*outputs: torch.Tensor) -> bool:
     """Whether the fused step is in the graph behind all outputs."""
-    names = []
-    for output in outputs:
-        waiting, found = [output.grad_fn], set()
-        while waiting:
-            node = waiting.pop()
-            if node is not None and node not in found:
-                found.add(node)
-                waiting += [before for before, _ in node.next_functions]
-        names.append({type(node).__name__ for node in found})
-    return all("_FusedBackward" in of_output for of_output in names)
+    return all("_FusedBackward" in nodes_behind(output) for output in outputs)
 
 
 @each_net
