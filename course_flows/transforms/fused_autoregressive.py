@@ -39,6 +39,7 @@ def fused_layers(nets: Sequence[MADE], bounds: Sequence[nn.Module], x: Tensor) -
 
     Return the last z and the sum of all :math:`-\alpha_i` for x ``(N, D)``; each layer must be as `runs_fused` asks.
     """
+    # each bound is a `Tanh`, as `runs_fused` has seen to
     layers = [Layer((*net.layers, net.last), bound.limit) for net, bound in zip(nets, bounds)]  # type: ignore[arg-type]
     weights = [p for layer in layers for part in layer.linear for p in (part.weight, part.bias)]
     if torch.is_grad_enabled():

@@ -103,7 +103,8 @@ def test_large_batches_go_through_a_stack_in_parts():
             torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.filterwarnings("ignore")  # a tracer says what it takes for constant, and that it is deprecated
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # shapes are constants of a trace
+@pytest.mark.filterwarnings("ignore:.torch.jit.:DeprecationWarning")  # torch's own
 def test_a_trace_does_not_hold_on_to_the_size_of_a_batch():
     flow = AutoregressiveStack(layers_of(MaskedAutoregressive))
     with torch.no_grad():
