@@ -61,7 +61,7 @@ class MaskedLinear(nn.Module):
 
     def product(self, x: Tensor, used: Tensor, bias: Tensor) -> Tensor:
         """Return the output."""
-        return torch.addmm(bias, x, used.t())
+        return torch.mm(x, used.t()).add_(bias)  # addmm first writes the bias to memory that is not in the cache yet
 
     def gradient_of_weight(self, g: Tensor, x: Tensor) -> Tensor:
         """Return the gradient of the weights from that of the output."""
@@ -223,10 +223,9 @@ class StripedLinear(nn.Module):
     def product(self, x: Tensor, used: Tensor, bias: Tensor) -> Tensor:
         """Return the output."""
         out = x.new_empty(x.shape[0], self.out_features)
-        rows = zip(self.blocks(used), _split(bias, self.heights), _split(out, self.heights, 1))
-        for strip, (block, of_strip, here) in zip(self.strips, rows):
-            torch.addmm(of_strip, x[:, strip.columns], block.t(), out=here)
-        return out
+        for strip, block, here in zip(self.strips, self.blocks(used), _split(out, self.heights, 1)):
+            torch.mm(x[:, strip.columns], block.t(), out=here)
+        return out.add_(bias)
 
     def gradient_of_weight(self, g: Tensor, x: Tensor) -> Tensor:
         """Return the gradient of the weights from that of the output."""

@@ -12,10 +12,9 @@ from torch.autograd import forward_ad
 from course_flows.calls import is_watched
 from course_flows.made import MADE
 from course_flows.masked_linear import MaskedLinear, StripedLinear
-from course_flows.nets import ROWS_IN_CACHE
 from course_flows.transforms.base import Compose, Inverse, Transform
 from course_flows.transforms.coupling import Tanh
-from course_flows.transforms.fused_autoregressive import fused_layers, runs_fused
+from course_flows.transforms.fused_autoregressive import ROWS_AT_ONCE, fused_layers, runs_fused
 from course_flows.transforms.incremental import Solver
 
 __all__ = ["AutoregressiveStack", "InverseAutoregressive", "MaskedAutoregressive"]
@@ -205,23 +204,22 @@ def _forwards(
     for layer in layers:
         layer.check_features(x, layer.net.features)
     nets, bounds = [layer.net for layer in layers], [layer.bound for layer in layers]
-    fused = not watched and all(layer._is_plain() for layer in layers) and runs_fused(nets, bounds, x, context)
+    if not watched and all(layer._is_plain() for layer in layers) and runs_fused(nets, bounds, x, context):
+        z, log_det = fused_layers(nets, bounds, x.reshape(-1, x.shape[-1]))
+        return z.reshape(x.shape), log_det.reshape(x.shape[:-1])
 
     def run(x: Tensor) -> tuple[Tensor, Tensor]:
-        if fused:
-            z, log_det = fused_layers(nets, bounds, x.reshape(-1, x.shape[-1]))
-            return z.reshape(x.shape), log_det.reshape(x.shape[:-1])
         total = layers[0].zeros_like_batch(x)
         for layer in layers:
             alpha, mu = layer._move_of(x, context)
             x, total = (x - mu) * (-alpha).exp(), total - alpha.sum(dim=-1)
         return x, total
 
-    batch, rows_at_once = x.shape[:-1], 2 * ROWS_IN_CACHE
-    in_parts = context is None and x.device.type == "cpu" and batch.numel() > rows_at_once
+    batch = x.shape[:-1]
+    in_parts = context is None and x.device.type == "cpu" and batch.numel() > ROWS_AT_ONCE
     if torch.is_grad_enabled() or not in_parts:
         return run(x)
-    z, log_det = map(torch.cat, zip(*map(run, x.reshape(-1, x.shape[-1]).split(rows_at_once))))
+    z, log_det = map(torch.cat, zip(*map(run, x.reshape(-1, x.shape[-1]).split(ROWS_AT_ONCE))))
     return z.reshape(x.shape), log_det.reshape(batch)
 
 

@@ -13,9 +13,12 @@ from torch.nn import functional
 from course_flows.calls import by_hand, gradients_of, has_values
 from course_flows.made import MADE
 from course_flows.masked_linear import MaskedLinear, StripedLinear
+from course_flows.nets import ROWS_IN_CACHE
 from course_flows.transforms.coupling import Tanh
 
-__all__ = ["fused_layers", "runs_fused"]
+__all__ = ["ROWS_AT_ONCE", "fused_layers", "runs_fused"]
+
+ROWS_AT_ONCE = 2 * ROWS_IN_CACHE  # of large batches on a CPU, without gradients
 
 
 class Layer(NamedTuple):
@@ -38,18 +41,23 @@ def fused_layers(nets: Sequence[MADE], bounds: Sequence[nn.Module], x: Tensor) -
     r"""Run layers :math:`z = (x - \mu) e^{-\alpha}` one after the other.
 
     Return the last z and the sum of all :math:`-\alpha_i` for x ``(N, D)``; each layer must be as `runs_fused` asks.
+    Without gradients a large batch is taken in parts.
     """
     # each bound is a `Tanh`, as `runs_fused` has seen to
     layers = [Layer((*net.layers, net.last), bound.limit) for net, bound in zip(nets, bounds)]  # type: ignore[arg-type]
     weights = [p for layer in layers for part in layer.linear for p in (part.weight, part.bias)]
     if torch.is_grad_enabled():
         return _Fused.apply(layers, x, *weights)
-    log_det, biases = x.new_zeros(x.shape[0]), iter(weights[1::2])
-    for layer in layers:
-        used = [part.ready(part.weight) for part in layer.linear]
-        x, slope, *_ = _run(layer, used, biases, x)
-        log_det.sub_(slope.sum(dim=-1), alpha=layer.limit)
-    return x, log_det
+    z, log_det = torch.empty_like(x), x.new_zeros(x.shape[0])
+    used = [[part.ready(part.weight) for part in layer.linear] for layer in layers]
+    rows = ROWS_AT_ONCE if x.device.type == "cpu" else max(len(x), 1)
+    for points, found, total in zip(x.split(rows), z.split(rows), log_det.split(rows)):
+        biases = iter(weights[1::2])
+        for layer, own in zip(layers, used):
+            points, slope, *_ = _run(layer, own, biases, points)
+            total.sub_(slope.sum(dim=-1), alpha=layer.limit)
+        found.copy_(points)
+    return z, log_det
 
 
 def _run(
