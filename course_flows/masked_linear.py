@@ -53,7 +53,8 @@ class MaskedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return functional.linear(x, self.masked_weight(), self.bias)
 
-    # The parts of a pass whose gradient is written by hand. Points are rows; `used` is what `ready` returned.
+    # The parts of a pass whose gradient is written by hand. Points are columns, so that what a strip writes, and each
+    # half of an output, is one piece of memory; `used` is what `ready` returned.
 
     def ready(self, weight: Tensor) -> Tensor:
         """Return weights in the form that products take."""
@@ -61,15 +62,15 @@ class MaskedLinear(nn.Module):
 
     def product(self, x: Tensor, used: Tensor, bias: Tensor) -> Tensor:
         """Return the output."""
-        return torch.mm(x, used.t()).add_(bias)  # addmm first writes the bias to memory that is not in the cache yet
+        return torch.mm(used, x).add_(bias.unsqueeze(1))  # addmm writes the bias first, far from the cache
 
     def gradient_of_weight(self, g: Tensor, x: Tensor) -> Tensor:
         """Return the gradient of the weights from that of the output."""
-        return torch.mm(g.t(), x).mul_(self.there)
+        return torch.mm(g, x.t()).mul_(self.there)
 
-    def gradient_of_input(self, g: Tensor, used: Tensor) -> Tensor:
-        """Return the gradient of the input from that of the output."""
-        return torch.mm(g, used)
+    def gradient_of_input(self, g: Tensor, used: Tensor, onto: Tensor | None = None) -> Tensor:
+        """Return the gradient of the input from that of the output; with `onto`, add it there."""
+        return torch.mm(used.t(), g) if onto is None else onto.addmm_(used.t(), g)
 
     def extra_repr(self) -> str:
         sizes = f"in_features={self.in_features}, out_features={self.out_features}"
@@ -210,8 +211,8 @@ class StripedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not by_hand(x):
             return functional.linear(x, self.masked_weight(), self.bias)
-        rows = x.reshape(-1, self.in_features)
-        return _Strips.apply(self, rows, self.weight, self.bias).view(*x.shape[:-1], self.out_features)
+        points = x.reshape(-1, self.in_features)
+        return _Strips.apply(self, points, self.weight, self.bias).reshape(*x.shape[:-1], self.out_features)
 
     def ready(self, weight: Tensor) -> Tensor:
         """Return weights in the form that products take: stored strips, with zeros where there are none."""
@@ -222,28 +223,31 @@ class StripedLinear(nn.Module):
 
     def product(self, x: Tensor, used: Tensor, bias: Tensor) -> Tensor:
         """Return the output."""
-        out = x.new_empty(x.shape[0], self.out_features)
-        for strip, block, here in zip(self.strips, self.blocks(used), _split(out, self.heights, 1)):
-            torch.mm(x[:, strip.columns], block.t(), out=here)
-        return out.add_(bias)
+        out = x.new_empty(self.out_features, x.shape[1])
+        for strip, block, here in zip(self.strips, self.blocks(used), _split(out, self.heights)):
+            torch.mm(block, x[strip.columns], out=here)
+        return out.add_(bias.unsqueeze(1))
 
     def gradient_of_weight(self, g: Tensor, x: Tensor) -> Tensor:
         """Return the gradient of the weights from that of the output."""
         found = x.new_empty(len(self.weight))
-        for strip, block, here in zip(self.strips, self.blocks(found), _split(g, self.heights, 1)):
-            torch.mm(here.t(), x[:, strip.columns], out=block)
+        for strip, block, here in zip(self.strips, self.blocks(found), _split(g, self.heights)):
+            torch.mm(here, x[strip.columns].t(), out=block)
         self._clear(found)
         return found
 
-    def gradient_of_input(self, g: Tensor, used: Tensor) -> Tensor:
-        """Return the gradient of the input from that of the output."""
-        blocks, rows = self.blocks(used), _split(g, self.heights, 1)
-        full = self.full  # a strip with all columns comes first, which leaves nothing to clear
-        found = g.new_zeros(g.shape[0], self.in_features) if full is None else torch.mm(rows[full], blocks[full])
+    def gradient_of_input(self, g: Tensor, used: Tensor, onto: Tensor | None = None) -> Tensor:
+        """Return the gradient of the input from that of the output; with `onto`, add it there."""
+        blocks, rows, first = self.blocks(used), _split(g, self.heights), None
+        if onto is None and self.full is not None:
+            first = self.full  # a strip with all columns leaves nothing to clear
+            onto = torch.mm(blocks[first].t(), rows[first])
+        elif onto is None:
+            onto = g.new_zeros(self.in_features, g.shape[1])
         for k, strip in enumerate(self.strips):
-            if k != full:
-                found[:, strip.columns].addmm_(rows[k], blocks[k])
-        return found
+            if k != first:
+                onto[strip.columns].addmm_(blocks[k].t(), rows[k])
+        return onto
 
     def extra_repr(self) -> str:
         missing = int((self.edges == 0).sum())
@@ -256,7 +260,7 @@ class _Strips(torch.autograd.Function):
     def forward(ctx: Any, layer: StripedLinear, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.layer, used = layer, layer.ready(weight)
         ctx.save_for_backward(x, weight, bias, used)
-        return layer.product(x, used, bias)
+        return layer.product(x.t(), used, bias).t().contiguous()
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
@@ -266,5 +270,5 @@ class _Strips(torch.autograd.Function):
             with torch.enable_grad():
                 out = functional.linear(x, layer.masked_weight(weight), bias)
             return None, *gradients_of([out], (x, weight, bias), wanted, [g])
-        of_x = layer.gradient_of_input(g, used) if wanted[0] else None
-        return None, of_x, layer.gradient_of_weight(g, x), g.sum(0)
+        of_x = layer.gradient_of_input(g.t(), used).t() if wanted[0] else None
+        return None, of_x, layer.gradient_of_weight(g.t(), x.t()), g.sum(0)

@@ -11,16 +11,15 @@ from torch.autograd import forward_ad
 
 from course_flows.calls import is_watched
 from course_flows.made import MADE
-from course_flows.masked_linear import MaskedLinear, StripedLinear
+from course_flows.nets import ROWS_IN_CACHE
 from course_flows.transforms.base import Compose, Inverse, Transform
 from course_flows.transforms.coupling import Tanh
-from course_flows.transforms.fused_autoregressive import ROWS_AT_ONCE, fused_layers, runs_fused
+from course_flows.transforms.fused_autoregressive import fused_layers, layers_to_fuse, plain_layers
 from course_flows.transforms.incremental import Solver
 
 __all__ = ["AutoregressiveStack", "InverseAutoregressive", "MaskedAutoregressive"]
 
 METHODS = ("incremental", "sequential", "fixed point")
-LINEAR = (MaskedLinear.forward, StripedLinear.forward)
 
 
 class MaskedAutoregressive(Transform):
@@ -86,7 +85,7 @@ class MaskedAutoregressive(Transform):
             return self._to_fixed_point(z, context)
         derived = torch.is_grad_enabled() or _in_torch_func() or forward_ad._current_level >= 0
         bound_by_place = bool([*self.bound.parameters(), *self.bound.buffers()])
-        called = is_watched(self.net) or is_watched(self.bound) or not self._is_plain()
+        called = is_watched(self.net) or is_watched(self.bound) or plain_layers(self.net) is None
         if self.method == "sequential" or derived or bound_by_place or called:
             return self._one_by_one(z, context)
         kept = self.__dict__.pop("_solver", None)  # out of reach of other threads
@@ -105,11 +104,6 @@ class MaskedAutoregressive(Transform):
         if self.method not in METHODS:
             expected = ", ".join(METHODS)
             raise ValueError(f"{type(self).__name__} expects a method of {expected}, found {self.method!r}")
-
-    def _is_plain(self) -> bool:
-        """Return whether the network and its layers do what their weights say, and no ``forward`` of their own."""
-        parts = (*self.net.layers, self.net.last)
-        return type(self.net).forward is MADE.forward and all(type(part).forward in LINEAR for part in parts)
 
     def _move_of(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         raw, mu = self.net(x, context).to(x.dtype).chunk(2, dim=-1)
@@ -203,9 +197,9 @@ def _forwards(
     """Run layers one after the other, in one pass of each network; where somebody waits for calls, by calls."""
     for layer in layers:
         layer.check_features(x, layer.net.features)
-    nets, bounds = [layer.net for layer in layers], [layer.bound for layer in layers]
-    if not watched and all(layer._is_plain() for layer in layers) and runs_fused(nets, bounds, x, context):
-        z, log_det = fused_layers(nets, bounds, x.reshape(-1, x.shape[-1]))
+    fused = None if watched else layers_to_fuse([(layer.net, layer.bound) for layer in layers], x, context)
+    if fused is not None:
+        z, log_det = fused_layers(fused, x.reshape(-1, x.shape[-1]))
         return z.reshape(x.shape), log_det.reshape(x.shape[:-1])
 
     def run(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -216,10 +210,10 @@ def _forwards(
         return x, total
 
     batch = x.shape[:-1]
-    in_parts = context is None and x.device.type == "cpu" and batch.numel() > ROWS_AT_ONCE
+    in_parts = context is None and x.device.type == "cpu" and batch.numel() > ROWS_IN_CACHE
     if torch.is_grad_enabled() or not in_parts:
         return run(x)
-    z, log_det = map(torch.cat, zip(*map(run, x.reshape(-1, x.shape[-1]).split(ROWS_AT_ONCE))))
+    z, log_det = map(torch.cat, zip(*map(run, x.reshape(-1, x.shape[-1]).split(ROWS_IN_CACHE))))
     return z.reshape(x.shape), log_det.reshape(batch)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -16,9 +16,9 @@ from course_flows.masked_linear import MaskedLinear, StripedLinear
 from course_flows.nets import ROWS_IN_CACHE
 from course_flows.transforms.coupling import Tanh
 
-__all__ = ["ROWS_AT_ONCE", "fused_layers", "runs_fused"]
+__all__ = ["fused_layers", "layers_to_fuse", "plain_layers"]
 
-ROWS_AT_ONCE = 2 * ROWS_IN_CACHE  # of large batches on a CPU, without gradients
+LINEAR = (MaskedLinear.forward, StripedLinear.forward)
 
 
 class Layer(NamedTuple):
@@ -28,52 +28,67 @@ class Layer(NamedTuple):
     limit: float
 
 
-def runs_fused(nets: Sequence[MADE], bounds: Sequence[nn.Module], x: Tensor, context: Tensor | None) -> bool:
-    """Return whether the fused form serves here: plain networks of ReLUs, bounds by `Tanh`, and first derivatives."""
+def layers_to_fuse(pairs: Iterable[tuple[MADE, nn.Module]], x: Tensor, context: Tensor | None) -> list[Layer] | None:
+    """Return layers, each given by its network and bound, as `fused_layers` takes them; None where it does not serve.
+
+    It serves for plain networks of ReLUs, bounds by `Tanh`, and first derivatives.
+    """
     if context is not None or not by_hand(x):
-        return False
-    plain = all(not net.residual and net.context is None and type(net.activation) is nn.ReLU for net in nets)
-    bounded = all(type(bound) is Tanh for bound in bounds)
-    return plain and bounded and all(net.last.bias.dtype == x.dtype for net in nets)
+        return None
+    layers = []
+    for net, bound in pairs:
+        linear = plain_layers(net)
+        if linear is None or net.residual or net.context is not None or type(net.activation) is not nn.ReLU:
+            return None
+        if type(bound) is not Tanh or linear[-1].bias.dtype != x.dtype:
+            return None
+        layers.append(Layer(linear, bound.limit))
+    return layers
 
 
-def fused_layers(nets: Sequence[MADE], bounds: Sequence[nn.Module], x: Tensor) -> tuple[Tensor, Tensor]:
+def plain_layers(net: MADE) -> tuple[MaskedLinear | StripedLinear, ...] | None:
+    """Return the layers where network and layers do what their weights say; None where a ``forward`` is not theirs."""
+    layers: tuple[Any, ...] = (*net.layers, net.last)
+    if type(net).forward is not MADE.forward or any(type(layer).forward not in LINEAR for layer in layers):
+        return None
+    return layers
+
+
+def fused_layers(layers: Sequence[Layer], x: Tensor) -> tuple[Tensor, Tensor]:
     r"""Run layers :math:`z = (x - \mu) e^{-\alpha}` one after the other.
 
-    Return the last z and the sum of all :math:`-\alpha_i` for x ``(N, D)``; each layer must be as `runs_fused` asks.
-    Without gradients a large batch is taken in parts.
+    Return the last z and the sum of all :math:`-\alpha_i` for x ``(N, D)``. Without gradients a large batch is taken in
+    parts.
     """
-    # each bound is a `Tanh`, as `runs_fused` has seen to
-    layers = [Layer((*net.layers, net.last), bound.limit) for net, bound in zip(nets, bounds)]  # type: ignore[arg-type]
     weights = [p for layer in layers for part in layer.linear for p in (part.weight, part.bias)]
     if torch.is_grad_enabled():
         return _Fused.apply(layers, x, *weights)
     z, log_det = torch.empty_like(x), x.new_zeros(x.shape[0])
     used = [[part.ready(part.weight) for part in layer.linear] for layer in layers]
-    rows = ROWS_AT_ONCE if x.device.type == "cpu" else max(len(x), 1)
-    for points, found, total in zip(x.split(rows), z.split(rows), log_det.split(rows)):
-        biases = iter(weights[1::2])
+    rows = ROWS_IN_CACHE if x.device.type == "cpu" else max(len(x), 1)
+    for part, found, total in zip(x.split(rows), z.split(rows), log_det.split(rows)):
+        points, biases = part.t().contiguous(), iter(weights[1::2])
         for layer, own in zip(layers, used):
             points, slope, *_ = _run(layer, own, biases, points)
-            total.sub_(slope.sum(dim=-1), alpha=layer.limit)
-        found.copy_(points)
+            total.sub_(slope.sum(dim=0), alpha=layer.limit)
+        found.copy_(points.t())
     return z, log_det
 
 
 def _run(
     layer: Layer, used: Sequence[Tensor], biases: Iterator[Tensor], x: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-    """Return z and what the gradient needs: tanh, the scale, the hidden units."""
+    """Return z and what the gradient needs: tanh, the scale, the hidden units; points are columns."""
     *parts, last = zip(layer.linear, used, biases)
     hidden, h = [], x
     for part, weight, bias in parts:
         h = part.product(h, weight, bias).relu_()
         hidden.append(h)
     part, weight, bias = last
-    raw, mu = part.product(h, weight, bias).chunk(2, dim=-1)
-    slope = raw.div(layer.limit).tanh_()
+    raw, mu = part.product(h, weight, bias).chunk(2)
+    slope = raw.div_(layer.limit).tanh_()
     scale = torch.mul(slope, -layer.limit).exp_()
-    return torch.sub(x, mu).mul_(scale), slope, scale, hidden
+    return torch.sub(x, mu, out=mu).mul_(scale), slope, scale, hidden
 
 
 def _run_plainly(layers: Sequence[Layer], x: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -94,17 +109,17 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, layers: Sequence[Layer], x: Tensor, *weights: Tensor) -> Any:
-        log_det, rest, biases, saved = x.new_zeros(x.shape[0]), iter(weights[::2]), iter(weights[1::2]), []
-        points = x
+        points, rest, biases, saved = x.t().contiguous(), iter(weights[::2]), iter(weights[1::2]), []
+        log_scale = torch.zeros_like(points)
         for layer in layers:
             used = [part.ready(weight) for part, weight in zip(layer.linear, islice(rest, len(layer.linear)))]
             before = points
             points, slope, scale, hidden = _run(layer, used, biases, before)
-            log_det.sub_(slope.sum(dim=-1), alpha=layer.limit)
+            log_scale.sub_(slope, alpha=layer.limit)
             saved += [*used, before, *hidden, slope, scale, points]
         ctx.layers = layers
         ctx.save_for_backward(x, *weights, *saved)
-        return points, log_det
+        return points.t().contiguous(), log_scale.sum(dim=0)
 
     @staticmethod
     def backward(ctx: Any, of_z: Tensor, of_log_det: Tensor) -> Any:
@@ -116,25 +131,25 @@ class _Fused(torch.autograd.Function):
             with torch.enable_grad():
                 outputs = _run_plainly(layers, x, weights)
             return None, *gradients_of(outputs, (x, *weights), wanted, (of_z, of_log_det))
-        of_log_det, found, place = of_log_det[:, None], [], count
+        of_z, found, place = of_z.t().contiguous(), [], count
         for layer in reversed(layers):
             depth = len(layer.linear)
             *used, slope, scale, z = saved[-2 * depth - 3 :]
             del saved[-2 * depth - 3 :]
             used, inputs = used[:depth], used[depth:]
-            g = of_z.new_empty(len(x), 2 * x.shape[1])
-            of_raw, of_mu = g.chunk(2, dim=-1)
+            g = of_z.new_empty(2 * len(of_z), len(x))
+            of_raw, of_mu = g.chunk(2)
             # alpha = c tanh(raw / c) has the derivative 1 - tanh^2; with alpha z falls by z, the log-determinant by 1
             torch.mul((slope * slope).sub_(1), torch.addcmul(of_log_det, of_z, z), out=of_raw)
             of_z = of_z * scale
             torch.neg(of_z, out=of_mu)
             for k in range(depth - 1, -1, -1):
                 place -= 2
-                found.append(g.sum(0) if wanted[place + 2] else None)
+                found.append(g.sum(1) if wanted[place + 2] else None)
                 found.append(layer.linear[k].gradient_of_weight(g, inputs[k]) if wanted[place + 1] else None)
                 if k:
                     g = layer.linear[k].gradient_of_input(g, used[k])
                     torch.ops.aten.threshold_backward.grad_input(g, inputs[k], 0, grad_input=g)
                 elif place or wanted[0]:
-                    of_z += layer.linear[0].gradient_of_input(g, used[0])
-        return None, of_z, *reversed(found)
+                    layer.linear[0].gradient_of_input(g, used[0], onto=of_z)
+        return None, of_z.t(), *reversed(found)

@@ -6,7 +6,7 @@ from autograd_graph import nodes_behind
 
 from course_flows.made import MADE
 from course_flows.transforms import MaskedAutoregressive
-from course_flows.transforms.fused_autoregressive import fused_layers, runs_fused
+from course_flows.transforms.fused_autoregressive import fused_layers, layers_to_fuse
 
 NETS = {
     "two layers": (5, {"hidden": (12, 9)}),
@@ -147,14 +147,15 @@ def test_other_layers_run_plainly(options, bound):
     flow = MaskedAutoregressive(MADE(4, 2, **options), bound)
     x = torch.randn(3, 4)
     context = torch.randn(3, 2) if "context_features" in options else None
-    assert not runs_fused([flow.net], [flow.bound], x, context)
+    assert layers_to_fuse([(flow.net, flow.bound)], x, context) is None
     assert not is_fused(*flow(x, context))
 
 
 def test_autocast_and_hooks_are_respected():
     flow = MaskedAutoregressive(MADE(4, 2))
     x = torch.randn(3, 4)
-    assert runs_fused([flow.net], [flow.bound], x, None)
+    layers = layers_to_fuse([(flow.net, flow.bound)], x, None)
+    assert layers is not None
     with torch.autocast("cpu", torch.bfloat16):
         assert not is_fused(*flow(x))
     seen: list[object] = []
@@ -177,7 +178,7 @@ def test_autocast_and_hooks_are_respected():
     assert len(seen) == 1
     handle.remove()
     assert is_fused(*flow(x))
-    for a, b in zip(flow(x), fused_layers([flow.net], [flow.bound], x), strict=True):
+    for a, b in zip(flow(x), fused_layers(layers, x), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
