@@ -260,7 +260,7 @@ class _Strips(torch.autograd.Function):
     def forward(ctx: Any, layer: StripedLinear, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.layer, used = layer, layer.ready(weight)
         ctx.save_for_backward(x, weight, bias, used)
-        return layer.product(x.t(), used, bias).t().contiguous()
+        return layer.product(x.t(), used, bias).t().clone(memory_format=torch.contiguous_format)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
@@ -270,5 +270,5 @@ class _Strips(torch.autograd.Function):
             with torch.enable_grad():
                 out = functional.linear(x, layer.masked_weight(weight), bias)
             return None, *gradients_of([out], (x, weight, bias), wanted, [g])
-        of_x = layer.gradient_of_input(g.t(), used).t() if wanted[0] else None
+        of_x = layer.gradient_of_input(g.t(), used).t().contiguous() if wanted[0] else None
         return None, of_x, layer.gradient_of_weight(g.t(), x.t()), g.sum(0)

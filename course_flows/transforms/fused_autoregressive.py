@@ -63,7 +63,7 @@ def fused_layers(layers: Sequence[Layer], x: Tensor) -> tuple[Tensor, Tensor]:
     weights = [p for layer in layers for part in layer.linear for p in (part.weight, part.bias)]
     if torch.is_grad_enabled():
         return _Fused.apply(layers, x, *weights)
-    z, log_det = torch.empty_like(x), x.new_zeros(x.shape[0])
+    z, log_det = x.new_empty(x.shape), x.new_zeros(x.shape[0])
     used = [[part.ready(part.weight) for part in layer.linear] for layer in layers]
     rows = ROWS_IN_CACHE if x.device.type == "cpu" else max(len(x), 1)
     for part, found, total in zip(x.split(rows), z.split(rows), log_det.split(rows)):
@@ -119,7 +119,8 @@ class _Fused(torch.autograd.Function):
             saved += [*used, before, *hidden, slope, scale, points]
         ctx.layers = layers
         ctx.save_for_backward(x, *weights, *saved)
-        return points.t().contiguous(), log_scale.sum(dim=0)
+        z = points.t().clone(memory_format=torch.contiguous_format)  # no view: it may be changed in place
+        return z, log_scale.sum(dim=0)
 
     @staticmethod
     def backward(ctx: Any, of_z: Tensor, of_log_det: Tensor) -> Any:
@@ -152,4 +153,4 @@ class _Fused(torch.autograd.Function):
                     torch.ops.aten.threshold_backward.grad_input(g, inputs[k], 0, grad_input=g)
                 elif place or wanted[0]:
                     layer.linear[0].gradient_of_input(g, used[0], onto=of_z)
-        return None, of_z.t(), *reversed(found)
+        return None, of_z.t().contiguous() if wanted[0] else None, *reversed(found)

@@ -5,6 +5,7 @@ import torch
 from autograd_graph import nodes_behind
 
 from course_flows.made import MADE
+from course_flows.masked_linear import StripedLinear
 from course_flows.transforms import MaskedAutoregressive
 from course_flows.transforms.fused_autoregressive import fused_layers, layers_to_fuse
 
@@ -196,3 +197,24 @@ def test_forward_mode_derivatives_with_respect_to_weights():
         dual = scored(torch.autograd.forward_ad.make_dual(weight, direction))
         tangent = torch.autograd.forward_ad.unpack_dual(dual).tangent
     torch.testing.assert_close(tangent, expected)
+
+
+@pytest.mark.parametrize("points", [1, 7])
+@pytest.mark.parametrize(("features", "options"), [(1, {}), (5, {"hidden": (12, 9)}), (20, {"hidden": (150, 160)})])
+def test_outputs_and_gradients_are_tensors_of_their_own(points, features, options):
+    flow = MaskedAutoregressive(MADE(features, **options), 1.5)
+    x = torch.randn(features, points).t().requires_grad_()  # neither are they in the order of the input's memory
+    z, log_det = flow(x)
+    (gradient,) = torch.autograd.grad(
+        (z, log_det), x, (torch.ones_like(z), torch.ones_like(log_det)), retain_graph=True
+    )
+    (expected,) = torch.autograd.grad(3 * z.sum() + log_det.sum(), x, retain_graph=True)
+    z *= 3
+    (found,) = torch.autograd.grad(z.sum() + log_det.sum(), x)
+    torch.testing.assert_close(found, expected)
+    with torch.no_grad():
+        alone = flow(x)
+    hidden = torch.randn(points, 300, requires_grad=True)
+    out = StripedLinear(torch.ones(300, 300).tril().bool(), 75)(hidden)
+    (of_hidden,) = torch.autograd.grad(out.sum(), hidden)
+    assert all(value.is_contiguous() for value in (z, log_det, gradient, *alone, out, of_hidden))
