@@ -41,14 +41,11 @@ class Base(nn.Module):
         if z.shape[max(z.dim() - ndim, 0) :] != self.event_shape:
             expected = ", ".join(map(str, ("*batch", *self.event_shape)))
             raise ValueError(f"{type(self).__name__} expects a tensor of shape ({expected}), found {tuple(z.shape)}")
-        return self._log_prob(z, ndim)
+        return sum_event(self._log_prob_each(z), ndim)
 
     def rsample(self, shape: Sequence[int] = (), context: Tensor | None = None) -> Tensor:
         """Draw ``(*shape, *event_shape)``."""
         return self._draw((*shape, *self.event_shape))
-
-    def _log_prob(self, z: Tensor, ndim: int) -> Tensor:
-        return sum_event(self._log_prob_each(z), ndim)
 
     def _log_prob_each(self, z: Tensor) -> Tensor:
         raise NotImplementedError
@@ -70,9 +67,8 @@ class StandardNormal(Base):
     tensor([-1.8379, -1.8379, -1.8379])
     """
 
-    def _log_prob(self, z: Tensor, ndim: int) -> Tensor:
-        constant = math.prod(self.event_shape) * math.log(2 * math.pi)
-        return -0.5 * (sum_event(z.square(), ndim) + constant)
+    def _log_prob_each(self, z: Tensor) -> Tensor:
+        return -0.5 * (z.square() + math.log(2 * math.pi))
 
     def _draw(self, shape: tuple[int, ...]) -> Tensor:
         return torch.randn(shape, dtype=self.anchor.dtype, device=self.anchor.device)

@@ -75,3 +75,11 @@ def test_check_identity_takes_the_largest_error_whatever_its_sign():
 def test_check_identity_refuses_complex_numbers():
     with pytest.raises((TypeError, ValueError)):
         check_identity("eq-x", torch.tensor([1 + 1j]), torch.tensor([1 + 2j]), 1e-3)
+
+
+@pytest.mark.parametrize("z", [torch.full((1, 2), 200.0), torch.ones(1, 30_000)], ids=["far out", "many"])
+def test_a_normal_in_half_precision_overflows_no_earlier_than_its_log_density(z):
+    base = StandardNormal(z.shape[-1])
+    expected = base.log_prob(z)
+    assert -65_000 < expected.item() < -35_000
+    torch.testing.assert_close(base.half().log_prob(z.half()).float(), expected, rtol=2e-3, atol=0)
