@@ -260,7 +260,8 @@ class _Strips(torch.autograd.Function):
     def forward(ctx: Any, layer: StripedLinear, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.layer, used = layer, layer.ready(weight)
         ctx.save_for_backward(x, weight, bias, used)
-        return layer.product(x.t(), used, bias).t().clone(memory_format=torch.contiguous_format)
+        out = layer.product(x.t(), used, bias)
+        return out.t().clone(memory_format=torch.contiguous_format)  # no view: it may be changed in place
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:

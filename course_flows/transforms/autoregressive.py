@@ -11,7 +11,7 @@ from torch.autograd import forward_ad
 
 from course_flows.calls import is_watched
 from course_flows.made import MADE
-from course_flows.nets import ROWS_IN_CACHE
+from course_flows.nets import ACTIVATIONS, ROWS_IN_CACHE
 from course_flows.transforms.base import Compose, Inverse, Transform
 from course_flows.transforms.coupling import Tanh
 from course_flows.transforms.fused_autoregressive import fused_layers, layers_to_fuse, plain_layers
@@ -210,11 +210,17 @@ def _forwards(
         return x, total
 
     batch = x.shape[:-1]
-    in_parts = context is None and x.device.type == "cpu" and batch.numel() > ROWS_IN_CACHE
-    if torch.is_grad_enabled() or not in_parts:
+    large = context is None and x.device.type == "cpu" and batch.numel() > 2 * ROWS_IN_CACHE
+    if torch.is_grad_enabled() or watched or not large or not all(map(_takes_point_by_point, layers)):
         return run(x)
     z, log_det = map(torch.cat, zip(*map(run, x.reshape(-1, x.shape[-1]).split(ROWS_IN_CACHE))))
     return z.reshape(x.shape), log_det.reshape(batch)
+
+
+def _takes_point_by_point(layer: MaskedAutoregressive) -> bool:
+    """Return whether a layer treats each point alone, as far as its parts are known: a batch may be cut then."""
+    known = type(layer.net.activation) in ACTIVATIONS.values() and type(layer.bound) in (Tanh, nn.Identity)
+    return known and plain_layers(layer.net) is not None
 
 
 def _in_torch_func() -> bool:

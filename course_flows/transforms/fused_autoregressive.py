@@ -57,8 +57,8 @@ def plain_layers(net: MADE) -> tuple[MaskedLinear | StripedLinear, ...] | None:
 def fused_layers(layers: Sequence[Layer], x: Tensor) -> tuple[Tensor, Tensor]:
     r"""Run layers :math:`z = (x - \mu) e^{-\alpha}` one after the other.
 
-    Return the last z and the sum of all :math:`-\alpha_i` for x ``(N, D)``. Without gradients a large batch is taken in
-    parts.
+    Return the last z and the sum of all :math:`-\alpha_i` for x ``(N, D)``; the layers are what `layers_to_fuse`
+    returned for x. Without gradients a large batch on a CPU is taken in parts.
     """
     weights = [p for layer in layers for part in layer.linear for p in (part.weight, part.bias)]
     if torch.is_grad_enabled():
@@ -78,7 +78,10 @@ def fused_layers(layers: Sequence[Layer], x: Tensor) -> tuple[Tensor, Tensor]:
 def _run(
     layer: Layer, used: Sequence[Tensor], biases: Iterator[Tensor], x: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-    """Return z and what the gradient needs: tanh, the scale, the hidden units; points are columns."""
+    """Return z and what the gradient needs: tanh, the scale, the hidden units; points are columns.
+
+    Tanh and z are written over the output of the network, each over its half.
+    """
     *parts, last = zip(layer.linear, used, biases)
     hidden, h = [], x
     for part, weight, bias in parts:

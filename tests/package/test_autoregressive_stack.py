@@ -103,6 +103,20 @@ def test_large_batches_go_through_a_stack_in_parts():
             torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
+def test_a_large_batch_is_whole_for_whoever_looks_at_it():
+    (flow,), (other,), seen = layers_of(MaskedAutoregressive, 5, (12,), 1), layers_of(MaskedAutoregressive, count=1), []
+    x = torch.randn(2500, 5, dtype=torch.float64)
+    flow.net.activation = torch.nn.BatchNorm1d(12).double()  # looks at the whole batch
+    expected = flow(x)
+    with torch.no_grad():
+        for a, b in zip(flow(x), expected, strict=True):
+            torch.testing.assert_close(a, b)
+    other.net.register_forward_hook(lambda _, points, __: seen.append(len(points[0])))
+    with torch.no_grad():
+        other(x)
+    assert seen == [2500]
+
+
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # shapes are constants of a trace
 @pytest.mark.filterwarnings("ignore:.torch.jit.:DeprecationWarning")  # torch's own
 def test_a_trace_does_not_hold_on_to_the_size_of_a_batch():
