@@ -46,7 +46,7 @@ class ConvNet(nn.Module):
         self.last = nn.Conv2d(channels, out_channels, 3, padding=1)
         if zero_init:
             nn.init.zeros_(self.last.weight)
-            nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
+            nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]  # it has one
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack it
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -79,7 +79,7 @@ class ZeroConv(nn.Module):
         self.context_channels = context_channels
         self.conv = nn.Conv2d(in_channels + context_channels, out_channels, 3, padding=1)
         nn.init.zeros_(self.conv.weight)
-        nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]  # it has one
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         x = beside(x, context, (self.context_channels, *x.shape[-2:]))

@@ -147,8 +147,8 @@ class ResidualConvNet(nn.Module):
         self.skips = nn.ModuleList(self._conv(channels, channels, 1) for _ in range(blocks + 1))
         self.leave = nn.Sequential(*self._before(channels), nn.Conv2d(channels, out_channels, 1))
         if zero_init:
-            nn.init.zeros_(self.leave[-1].weight)  # type: ignore[arg-type]
-        nn.init.zeros_(self.leave[-1].bias)  # type: ignore[arg-type]
+            nn.init.zeros_(self.leave[-1].weight)  # type: ignore[arg-type]  # a convolution, for types any module
+        nn.init.zeros_(self.leave[-1].bias)  # type: ignore[arg-type]  # as well
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack it
 
     def _conv(self, a: int, b: int, size: int, bias: bool = True) -> nn.Module:

@@ -170,7 +170,7 @@ class Handle:
 
     __bool__ = __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
     __iter__ = __len__ = __float__ = __int__ = __index__ = __contains__ = __getitem__ = _refuse
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # as Python says it: not hashable
 
 
 def _tensors(found: Any, what: str, optional: bool) -> dict[str, Any]:

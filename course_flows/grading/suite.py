@@ -68,7 +68,7 @@ def property_of(task: str, sentence: str, *, hint_link: str | None = None) -> Ca
     """
 
     def mark(function: Function) -> Function:
-        function.course_flows_property = Property(task, sentence, hint_link)  # type: ignore[attr-defined]
+        function.course_flows_property = Property(task, sentence, hint_link)  # type: ignore[attr-defined]  # read by the plugin
         return function
 
     return mark

@@ -9,6 +9,7 @@ import ctypes.util
 import errno
 import os
 import types
+from typing import Any
 
 __all__ = ["SeccompError", "load_filter"]
 
@@ -74,22 +75,22 @@ def load_filter(kernel_sockets: bool = False) -> None:
         raise SeccompError(f"the seccomp filter was refused: {error}") from None
 
 
-def _add(lib: types.ModuleType, table: object, name: str, *conditions: object) -> None:
+def _add(lib: types.ModuleType, table: Any, name: str, *conditions: object) -> None:
     """Allow a system call; one that this architecture does not know is passed over."""
     try:
         number = lib.resolve_syscall(lib.Arch.NATIVE, name)
     except (OSError, ValueError):
         return
     if number >= 0:
-        table.add_rule(lib.ALLOW, number, *conditions)  # type: ignore[attr-defined]
+        table.add_rule(lib.ALLOW, number, *conditions)
 
 
-def _add_plain(lib: types.ModuleType, table: object, names: str) -> None:
+def _add_plain(lib: types.ModuleType, table: Any, names: str) -> None:
     for name in names.split():
         _add(lib, table, name)
 
 
-def _add_open(lib: types.ModuleType, table: object) -> None:
+def _add_open(lib: types.ModuleType, table: Any) -> None:
     """Landlock decides which files; O_TRUNC needs write access, as old Landlock does not guard truncation.
 
     No file without a name (O_TMPFILE): its size could not be watched.
@@ -102,10 +103,10 @@ def _add_open(lib: types.ModuleType, table: object) -> None:
             _add(lib, table, name, lib.Arg(position, lib.MASKED_EQ, mode, os.O_TRUNC | write))
 
 
-def _add_process(lib: types.ModuleType, table: object) -> None:
+def _add_process(lib: types.ModuleType, table: Any) -> None:
     _add(lib, table, "clone", lib.Arg(0, lib.MASKED_EQ, CLONE_THREAD, CLONE_THREAD))
     for name in ("clone3", "openat2"):
-        table.add_rule(lib.ERRNO(errno.ENOSYS), lib.resolve_syscall(lib.Arch.NATIVE, name))  # type: ignore[attr-defined]
+        table.add_rule(lib.ERRNO(errno.ENOSYS), lib.resolve_syscall(lib.Arch.NATIVE, name))
     for name in ("tgkill", "kill"):
         _add(lib, table, name, lib.Arg(0, lib.EQ, os.getpid()))
     for command in FCNTL_ALLOWED:
@@ -117,7 +118,7 @@ def _add_process(lib: types.ModuleType, table: object) -> None:
     _add(lib, table, "prlimit64", lib.Arg(0, lib.EQ, 0), lib.Arg(2, lib.EQ, 0))
 
 
-def _add_sockets(lib: types.ModuleType, table: object) -> None:
+def _add_sockets(lib: types.ModuleType, table: Any) -> None:
     """Listening stream sockets of the unix family; connecting, sending to an address and datagrams stay forbidden."""
     for name in ("socket", "socketpair"):
         kind = lib.Arg(1, lib.MASKED_EQ, SOCK_TYPE_MASK, SOCK_STREAM)

@@ -49,7 +49,7 @@ class FlowSteps(Compose):
                 raise TypeError(f"FlowSteps expects steps (FlowStep), found {type(step).__name__}")
 
     def __iter__(self) -> Iterator[FlowStep]:
-        return iter(self.transforms)  # type: ignore[arg-type]
+        return iter(self.transforms)  # type: ignore[arg-type]  # a ModuleList gives any module
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         steps = list(self)
@@ -112,17 +112,17 @@ class FlowSteps(Compose):
     def _layout(self, x: Tensor) -> Layout:
         *batch, _, height, width = x.shape
         first = self._first_coupling()
-        limit: float = first.bound.limit  # type: ignore[assignment, union-attr]
+        limit: float = first.bound.limit  # type: ignore[assignment, union-attr]  # a `Tanh`: see can_be_fused
         return Layout((math.prod(batch), height, width), first.partition.sizes[0], limit)
 
     def _first_coupling(self) -> Coupling:
         return next(iter(self)).coupling
 
     def _nets(self) -> list[ConvNet]:
-        return [step.coupling.net for step in self]  # type: ignore[misc]
+        return [step.coupling.net for step in self]  # type: ignore[misc]  # see can_be_fused
 
     def _linears(self) -> list[LULinear]:
-        return [step.mixing.linear for step in self]  # type: ignore[misc]
+        return [step.mixing.linear for step in self]  # type: ignore[misc]  # see _fits
 
     def _normalizations(self) -> tuple[Tensor, Tensor]:
         """Return the log-scales and the shifts of all steps, each ``(K, C)``."""

@@ -79,14 +79,14 @@ class Compose(Transform):
         for t in transforms:
             if not isinstance(t, Transform):
                 raise TypeError(f"Compose expects Transforms, found {type(t).__name__}")
-        self.transforms = nn.ModuleList(transforms)  # type: ignore[arg-type]
+        self.transforms = nn.ModuleList(transforms)  # type: ignore[arg-type]  # one iterable became its items
         ndims = {t.event_ndim for t in self} - {0}
         if len(ndims) > 1:
             raise ValueError(f"Compose expects transforms of one kind of event, found event dimensions {sorted(ndims)}")
         self.event_ndim = ndims.pop() if ndims else 0
 
     def __iter__(self) -> Iterator[Transform]:
-        return iter(self.transforms)  # type: ignore[arg-type]
+        return iter(self.transforms)  # type: ignore[arg-type]  # a ModuleList gives any module
 
     def __len__(self) -> int:
         return len(self.transforms)
@@ -94,7 +94,7 @@ class Compose(Transform):
     def __getitem__(self, index: int | slice) -> Transform:
         if isinstance(index, slice):
             return Compose(list(self)[index])
-        return self.transforms[index]  # type: ignore[return-value]
+        return self.transforms[index]  # type: ignore[return-value]  # as in __iter__
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         total = self.zeros_like_batch(x)

@@ -58,7 +58,7 @@ def fused_couplings(
         first, second: ``(N, A)`` and ``(N, B)``.
     """
     steps, weights = [], []
-    for coupling, kept in zip(couplings, keeps):
+    for coupling, kept in zip(couplings, keeps):  # `can_be_fused` has seen to an MLP and a `Tanh`, which types cannot
         linear = [layer for layer in coupling.net.layers if isinstance(layer, nn.Linear)]  # type: ignore[union-attr]
         steps.append(Step(kept, coupling.bound.limit, len(linear)))  # type: ignore[arg-type, union-attr]
         for layer in linear:

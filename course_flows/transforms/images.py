@@ -160,9 +160,9 @@ class MultiScale(Transform):
             if k < len(finished):
                 x = torch.cat([x, finished[k]], dim=-3)
                 if self.priors:
-                    x, log_det = self.priors[k].inverse(x, context)  # type: ignore[operator]
+                    x, log_det = self.priors[k].inverse(x, context)  # type: ignore[operator]  # for types any module
                     total = total + _per_image(self.priors[k], log_det)
-            x, log_det = self.levels[k].inverse(x, context)  # type: ignore[operator]
+            x, log_det = self.levels[k].inverse(x, context)  # type: ignore[operator]  # as above
             total = total + _per_image(self.levels[k], log_det)
         return x, total
 

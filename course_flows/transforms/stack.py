@@ -57,7 +57,7 @@ class CouplingStack(Compose):
                 )
 
     def __iter__(self) -> Iterator[Coupling]:
-        return iter(self.transforms)  # type: ignore[arg-type]
+        return iter(self.transforms)  # type: ignore[arg-type]  # a ModuleList gives any module
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self._run(x, context, list(self), inverse=False)

@@ -222,7 +222,9 @@ def test_multi_scale_images_of_nflows(kind: type):
     other.add_transform(transforms.CompositeTransform(second[1]), (2, 3, 2))
     other.eval()
     flow = nflows_flow(other, (24,))
-    in_levels = lambda z: torch.cat([part.flatten(1) for part in ours.transform.split(z)], dim=1)  # noqa: E731
+
+    def in_levels(z: Tensor) -> Tensor:
+        return torch.cat([part.flatten(1) for part in ours.transform.split(z)], dim=1)
 
     def joined(z: Tensor) -> Tensor:
         parts = z.split(12, dim=1)
@@ -273,7 +275,9 @@ def test_glow_of_nflows():
     other.add_transform(transforms.CompositeTransform(second[1]), (2, 3, 2))
     flow = nflows_flow(other.eval(), (24,))
     ours.eval()
-    in_levels = lambda z: torch.cat([part.flatten(1) for part in ours.transform.split(z)], dim=1)  # noqa: E731
+
+    def in_levels(z: Tensor) -> Tensor:
+        return torch.cat([part.flatten(1) for part in ours.transform.split(z)], dim=1)
 
     def encode(x: Tensor) -> Tensor:
         parts = other(x)[0].split(12, dim=1)

@@ -47,7 +47,7 @@ def python_elsewhere(folder: Path, package: Path) -> Path:
         settings.write_text(text, encoding="utf-8")
     program = base / "bin" / version
     program.parent.mkdir()
-    program.write_bytes(_with_own_library(Path(sys._base_executable).read_bytes()))  # type: ignore[attr-defined]
+    program.write_bytes(_with_own_library(Path(sys._base_executable).read_bytes()))
     program.chmod(0o755)
     packages = Path(sysconfig.get_path("purelib"))
     (venv / "lib" / version).parent.mkdir(parents=True)
@@ -76,7 +76,7 @@ def open_to_all(path: Path) -> bool:
 
 
 def _copy(source: Path, target: Path, ignore: object) -> None:
-    shutil.copytree(source, target, ignore=ignore, copy_function=_link, ignore_dangling_symlinks=True)  # type: ignore[arg-type]
+    shutil.copytree(source, target, ignore=ignore, copy_function=_link, ignore_dangling_symlinks=True)
 
 
 def _link(source: str, target: str) -> None:

@@ -237,7 +237,7 @@ def call(node: ast.AST) -> Variants:
     if name in DROPPED_CALLS:
         is_method = isinstance(node.func, ast.Attribute) and not _is_module(node.func.value)
         if is_method:
-            yield "call dropped", node.func.value  # type: ignore[attr-defined]
+            yield "call dropped", node.func.value
         elif node.args:
             yield "call dropped", node.args[0]
 

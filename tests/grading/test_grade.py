@@ -340,7 +340,7 @@ def test_a_grader_that_breaks_off_judges_nothing(mini: Course, tmp_path: Path) -
                     raise PoolError("no more workers")
                 return original(limits)
 
-            pool.spawn = spawn  # type: ignore[method-assign]
+            pool.spawn = spawn
             graded(submission(mini, tmp_path), mini, pool)
 
     with pytest.raises(PoolError, match="nothing was judged"):

@@ -88,7 +88,7 @@ def assert_inert(text: str) -> None:
     for source, wanted in frames.items():
         page = seen(source)
         assert [tag.name for tag in page.find_all(True)] == wanted, (text, source)
-        found = shown(page.find(["li", "h2", "p", "th"]))  # type: ignore[arg-type]
+        found = shown(page.find(["li", "h2", "p", "th"]))
         found = found.removesuffix("(name)").removeprefix("Notebook:").removesuffix("and").strip()
         assert found == text, (text, source)
 

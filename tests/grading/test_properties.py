@@ -26,7 +26,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 @pytest.mark.parametrize("module", [properties, text], ids=lambda module: module.__name__)
 def test_doctests(module: object) -> None:
-    assert doctest.testmod(module).failed == 0  # type: ignore[arg-type]
+    assert doctest.testmod(module).failed == 0
 
 
 def test_assert_close_needs_equal_shapes_types_and_numbers() -> None:

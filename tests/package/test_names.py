@@ -24,7 +24,7 @@ def test_every_name_is_there_and_listed(name):
 
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'Flows'"):
-        course_flows.Flows  # noqa: B018
+        course_flows.Flows  # noqa: B018  (looking it up is the test)
 
 
 def test_the_command_line_and_its_help_need_no_torch():

@@ -75,8 +75,8 @@ def assert_same(plain: list[Tensor | None], reversible: list[Tensor | None]) -> 
         assert (a is None) == (b is None)
         if a is not None and b is not None:
             assert (a - b).norm() <= 1e-9 * a.norm()
-    assert torch.equal(plain[0], reversible[0])  # type: ignore[arg-type]
-    assert torch.equal(plain[1], reversible[1])  # type: ignore[arg-type]
+    assert torch.equal(plain[0], reversible[0])
+    assert torch.equal(plain[1], reversible[1])
 
 
 @pytest.mark.parametrize("points", [True, False], ids=["x with gradient", "x without"])
