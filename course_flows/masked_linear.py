@@ -11,11 +11,22 @@ from torch.nn import functional
 
 from course_flows.calls import by_hand, gradients_of, has_values
 
-__all__ = ["MaskedLinear", "StripedLinear", "strips_of"]
+__all__ = ["MaskedLinear", "StripedLinear", "room_like", "strips_of"]
 
 SMALL = 2**17  # up to so many stored weights one product with a mask of all costs less than one for each edge
 
 _split = torch.split_with_sizes  # Tensor.split takes twice as long
+
+
+def room_like(points: Tensor, rows: int) -> Tensor:
+    """Return memory for numbers ``(rows, N)`` in the order in which those of ``points (D, N)`` lie."""
+    count = points.shape[1]
+    return points.new_empty(count, rows).t() if points.stride(0) == 1 else points.new_empty(rows, count)
+
+
+def _product(matrix: Tensor, points: Tensor) -> Tensor:
+    """Return a product ``(rows, N)`` in the order in which the numbers of ``points (D, N)`` lie."""
+    return torch.mm(points.t(), matrix.t()).t() if points.stride(0) == 1 else torch.mm(matrix, points)
 
 
 class MaskedLinear(nn.Module):
@@ -53,8 +64,8 @@ class MaskedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return functional.linear(x, self.masked_weight(), self.bias)
 
-    # The parts of a pass whose gradient is written by hand. Points are columns, so that what a strip writes, and each
-    # half of an output, is one piece of memory; `used` is what `ready` returned.
+    # The parts of a pass whose gradient is written by hand. Points are columns; what is returned for them lies in
+    # memory as they do, point after point or row after row (`room_like`). `used` is what `ready` returned.
 
     def ready(self, weight: Tensor) -> Tensor:
         """Return weights in the form that products take."""
@@ -62,7 +73,7 @@ class MaskedLinear(nn.Module):
 
     def product(self, x: Tensor, used: Tensor, bias: Tensor) -> Tensor:
         """Return the output."""
-        return torch.mm(used, x).add_(bias.unsqueeze(1))  # addmm writes the bias first, far from the cache
+        return _product(used, x).add_(bias.unsqueeze(1))  # addmm writes the bias first, far from the cache
 
     def gradient_of_weight(self, g: Tensor, x: Tensor) -> Tensor:
         """Return the gradient of the weights from that of the output."""
@@ -70,7 +81,7 @@ class MaskedLinear(nn.Module):
 
     def gradient_of_input(self, g: Tensor, used: Tensor, onto: Tensor | None = None) -> Tensor:
         """Return the gradient of the input from that of the output; with `onto`, add it there."""
-        return torch.mm(used.t(), g) if onto is None else onto.addmm_(used.t(), g)
+        return _product(used.t(), g) if onto is None else onto.addmm_(used.t(), g)
 
     def extra_repr(self) -> str:
         sizes = f"in_features={self.in_features}, out_features={self.out_features}"
@@ -223,7 +234,7 @@ class StripedLinear(nn.Module):
 
     def product(self, x: Tensor, used: Tensor, bias: Tensor) -> Tensor:
         """Return the output."""
-        out = x.new_empty(self.out_features, x.shape[1])
+        out = room_like(x, self.out_features)
         for strip, block, here in zip(self.strips, self.blocks(used), _split(out, self.heights)):
             torch.mm(block, x[strip.columns], out=here)
         return out.add_(bias.unsqueeze(1))
@@ -241,9 +252,9 @@ class StripedLinear(nn.Module):
         blocks, rows, first = self.blocks(used), _split(g, self.heights), None
         if onto is None and self.full is not None:
             first = self.full  # a strip with all columns leaves nothing to clear
-            onto = torch.mm(blocks[first].t(), rows[first])
+            onto = _product(blocks[first].t(), rows[first])
         elif onto is None:
-            onto = g.new_zeros(self.in_features, g.shape[1])
+            onto = room_like(g, self.in_features).zero_()
         for k, strip in enumerate(self.strips):
             if k != first:
                 onto[strip.columns].addmm_(blocks[k].t(), rows[k])

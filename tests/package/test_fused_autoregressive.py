@@ -5,8 +5,8 @@ import torch
 from autograd_graph import nodes_behind
 
 from course_flows.made import MADE
-from course_flows.masked_linear import StripedLinear
-from course_flows.transforms import MaskedAutoregressive
+from course_flows.masked_linear import SMALL, StripedLinear
+from course_flows.transforms import MaskedAutoregressive, fused_autoregressive
 from course_flows.transforms.fused_autoregressive import fused_layers, layers_to_fuse
 
 NETS = {
@@ -200,8 +200,10 @@ def test_forward_mode_derivatives_with_respect_to_weights():
 
 
 @pytest.mark.parametrize("points", [1, 7])
+@pytest.mark.parametrize("small", [0, SMALL], ids=["point after point", "row after row"])
 @pytest.mark.parametrize(("features", "options"), [(1, {}), (5, {"hidden": (12, 9)}), (20, {"hidden": (150, 160)})])
-def test_outputs_and_gradients_are_tensors_of_their_own(points, features, options):
+def test_outputs_and_gradients_are_tensors_of_their_own(monkeypatch, points, small, features, options):
+    monkeypatch.setattr(fused_autoregressive, "SMALL", small)
     flow = MaskedAutoregressive(MADE(features, **options), 1.5)
     x = torch.randn(features, points).t().requires_grad_()  # neither are they in the order of the input's memory
     z, log_det = flow(x)
