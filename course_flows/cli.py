@@ -86,15 +86,16 @@ def merge(parts: tuple[Path, ...], report: Path) -> None:
 @main.command()
 @click.argument("exercises", nargs=-1)
 @click.option("--check", "check_only", is_flag=True, help="Write nothing; say which are stale.")
+@click.option("--add", is_flag=True, help="Keep the manners of failing that other machines saw.")
 @click.option("--course", type=A_PATH, help="Folder with solutions/ and tests/hidden/.")
-def signatures(exercises: tuple[str, ...], check_only: bool, course: Path | None) -> None:
+def signatures(exercises: tuple[str, ...], check_only: bool, add: bool, course: Path | None) -> None:
     """Note for every wrong answer of the bank which hidden tests it fails, for the hints in reports.
 
     EXERCISES are names like 03_nice; without any it is done for all.
     """
     from course_flows.grading import class_commands
 
-    sys.exit(class_commands.signatures(course, exercises, check_only))
+    sys.exit(class_commands.signatures(course, exercises, check_only, add))
 
 
 @main.command()

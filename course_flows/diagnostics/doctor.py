@@ -22,6 +22,7 @@ LARGE_LOG_SCALE = 7.0
 LARGE_OUTPUT = 1e4
 WRONG_INVERSE = 1e-6
 WRONG_LOG_DET = 1e-6
+LARGEST_CONDITION = 1e15  # what is larger is rounding, in float64 too
 
 
 def diagnose(
@@ -171,8 +172,9 @@ def _sentences(report: LayerReport, dtype: torch.finfo) -> Iterator[str]:
     exact, rounded = report.reconstruction_float64 or 0.0, report.reconstruction or 0.0
     if condition > min(1e-2 / dtype.eps, 1e10):
         digits = -math.log10(dtype.eps)
+        shown = f"{condition:.1e}" if condition < LARGEST_CONDITION else f"above {LARGEST_CONDITION:.0e}"
         yield (
-            f"{who} is near singular, condition number {condition:.1e}: its inverse loses about "
+            f"{who} is near singular, condition number {shown}: its inverse loses about "
             f"{min(math.log10(condition), digits):.0f} of the {digits:.0f} digits there are. Keep its scales nearer to "
             "each other, or use float64."
         )

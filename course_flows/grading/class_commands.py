@@ -11,9 +11,17 @@ import click
 
 from course_flows.grading.batch import Batch, grade_class
 from course_flows.grading.classbook import ClassBook, merge, write_class
-from course_flows.grading.course import CourseError, find_course
+from course_flows.grading.course import Course, CourseError, find_course
 from course_flows.grading.isolation import UNSAFE_BANNER, IsolationError, open_pool
-from course_flows.grading.mistakes import compute_signatures, signatures_path, signatures_text, stale_signatures
+from course_flows.grading.mistakes import (
+    Mistake,
+    compute_signatures,
+    load_mistakes,
+    merge_signatures,
+    signatures_path,
+    signatures_text,
+    stale_signatures,
+)
 from course_flows.grading.pool import PoolError
 from course_flows.grading.submissions import BatchError
 from course_flows.grading.text import one_line
@@ -61,8 +69,11 @@ def merge_folders(parts: Sequence[Path], report: Path) -> int:
     return _told(book, report)
 
 
-def signatures(course: Path | None, exercises: Sequence[str], check_only: bool) -> int:
-    """Compute how every wrong answer of `exercises` (none: of all) fails; write it down, or say what is stale."""
+def signatures(course: Path | None, exercises: Sequence[str], check_only: bool, add: bool = False) -> int:
+    """Compute how every wrong answer of `exercises` (none: of all) fails; write it down, or say what is stale.
+
+    With `add` manners of failing that are stored stay beside those that this machine sees.
+    """
     try:
         found = find_course(course)
         names = found.exercise_names()
@@ -71,12 +82,13 @@ def signatures(course: Path | None, exercises: Sequence[str], check_only: bool) 
         with open_pool() as pool:
             stale = []
             for exercise in exercises or names:
-                computed = compute_signatures(found, exercise, pool)
-                changed = stale_signatures(found, exercise, computed)
+                stored, computed = _stored(found, exercise), compute_signatures(found, exercise, pool)
+                changed = stale_signatures(stored, computed)
                 stale += [f"{exercise}/{name}" for name in changed]
                 if not check_only and computed:
                     path = signatures_path(found, exercise)
-                    path.write_text(signatures_text(exercise, computed), encoding="utf-8")
+                    merged = merge_signatures(stored, computed, add)
+                    path.write_text(signatures_text(exercise, merged), encoding="utf-8")
     except IsolationError as error:
         return _say(str(error), NOT_ISOLATED)
     except (CourseError, PoolError) as error:
@@ -84,6 +96,13 @@ def signatures(course: Path | None, exercises: Sequence[str], check_only: bool) 
     for name in stale:
         click.echo(f"{'stale' if check_only else 'changed'}: {name}")
     return FAILED if check_only and stale else FINE
+
+
+def _stored(course: Course, exercise: str) -> list[Mistake]:
+    try:
+        return load_mistakes(course, exercise)
+    except CourseError:
+        return []  # a file that cannot be read is written anew
 
 
 def _told(book: ClassBook, report: Path) -> int:

@@ -23,6 +23,7 @@ import torch
 
 from course_flows.grading import worker
 from course_flows.grading.confine import LockError, lock_worker
+from course_flows.grading.environment import clean_environment
 from course_flows.grading.limits import Limits
 from course_flows.grading.protocol import Ready, encode
 from course_flows.grading.scratch import outgrown, remove
@@ -144,8 +145,9 @@ def _become_worker(fds: list[int], scratch: Path, limits: Limits, lock: bool) ->
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         read_fd, write_fd = _take_descriptors(fds)
         os.chdir(scratch)
+        environment = clean_environment(scratch)
         os.environ.clear()
-        os.environ.update(HOME=str(scratch), TMPDIR=str(scratch), OMP_NUM_THREADS="1", LANG="C.UTF-8")
+        os.environ.update(environment)
         tempfile.tempdir = str(scratch)  # else it would try by removing a file, which the lock forbids
         layers: list[str] = []
         problem = ""

@@ -20,14 +20,24 @@ from course_flows.grading import class_commands
 from course_flows.grading.course import Course, CourseError
 from course_flows.grading.exchange import gradescope, junit
 from course_flows.grading.grade import grade_file
+from course_flows.grading.hidden import HiddenResult
 from course_flows.grading.links import book_labels, resolve
-from course_flows.grading.mistakes import load_mistakes, recognize, signatures_path
+from course_flows.grading.mistakes import (
+    Mistake,
+    load_mistakes,
+    merge_signatures,
+    recognize,
+    signatures_path,
+    stale_signatures,
+)
 from course_flows.grading.notebooks import dump
 from course_flows.grading.overview import overview_page
 from course_flows.grading.page import student_page
+from course_flows.grading.plugin import Result
 from course_flows.grading.pool import WorkerPool
 from course_flows.grading.report import markdown, report_files, write_report
 from course_flows.grading.schema import REPORT_SCHEMA
+from course_flows.grading.suite import Property
 from course_flows.grading.text import one_line
 
 ROOT = Path(__file__).parents[2]
@@ -124,6 +134,7 @@ def test_stored_signatures_name_the_bank_and_the_suite(course: Course) -> None:
         suite = course.suite(exercise).read_text(encoding="utf-8")
         for mistake in mistakes:
             assert mistake.fails
+            assert {m for manners in mistake.fails.values() for m in manners} <= {"wrong", "refused", "raised", "lost"}
             assert all(f"def {name.split('[')[0]}(" in suite for name in mistake.fails)
 
 
@@ -157,6 +168,44 @@ def test_mistakes_with_one_signature(mini: Course, best_pool: WorkerPool) -> Non
     assert recognize([other, third], outcome) == {"shift-module": [other, third]}
     assert recognize([other, third, type(one)(one.task, "4", "", "", one.fails, other.found)], outcome) == {}
     assert recognize([type(one)(one.task, "less", "", "", {}, {})], outcome) == {}
+
+
+def mistake(name: str, words: str, manners: str = "wrong") -> Mistake:
+    return Mistake("task", name, "", "", {"test": frozenset(manners.split("|"))}, {"test": words})
+
+
+def outcome_of(words: str, manner: str = "wrong") -> HiddenResult:
+    failed = Result("test", Property("task", "It holds.", ""), failed=True, manner=manner, found=words)
+    passed = Result("other", Property("task", "It holds.", ""), passed=True)
+    return HiddenResult(results={"task": [failed, passed]})
+
+
+def test_mistakes_are_told_apart_by_numbers_that_hang_on_rounding() -> None:
+    near = mistake("near", "it is off by 5.9e-08, allowed is 0")
+    far = mistake("far", "it is off by 2e-07, allowed is 0")
+    for error in ("6.6e-08", "5.9e-08", "4.1e-08"):
+        assert recognize([near, far], outcome_of(f"it is off by {error}, allowed is 0")) == {"task": [near]}
+    assert recognize([near, far], outcome_of("it is off by 0.2, allowed is 0")) == {"task": [near, far]}
+    same = mistake("same", near.found["test"])
+    assert recognize([near, same, far], outcome_of("it is off by 6e-08, allowed is 0")) == {"task": [near, same]}
+
+
+def test_a_mistake_may_fail_in_several_manners() -> None:
+    both = mistake("both", "it is off by 3", "raised|wrong")
+    assert recognize([both], outcome_of("it is off by 3")) == {"task": [both]}
+    assert recognize([both], outcome_of("your code stopped: singular", "raised")) == {"task": [both]}
+    assert recognize([both], outcome_of("refused", "refused")) == {}
+
+
+def test_signatures_keep_what_other_machines_saw() -> None:
+    both, here = mistake("m", "it is off by 3.1", "raised|wrong"), mistake("m", "it is off by 3.2", "wrong")
+    assert stale_signatures([both], [here]) == []
+    assert merge_signatures([both], [here]) == [both]
+    other = mistake("m", "your code stopped", "raised")
+    assert stale_signatures([here], [other]) == ["task/m"]
+    assert merge_signatures([here], [other]) == [other]
+    assert merge_signatures([here], [other], add=True)[0].fails == both.fails
+    assert stale_signatures([here], []) == stale_signatures([], [here]) == ["task/m"]
 
 
 def test_nothing_of_a_students_acts_anywhere(mini: Course, best_pool: WorkerPool, tmp_path: Path) -> None:

@@ -153,6 +153,14 @@ def test_a_linear_layer_near_singular_is_named(dtype: torch.dtype):
     assert "near singular, condition number 1.0e+" in sentence[0]
 
 
+def test_a_condition_number_that_is_rounding_is_not_told_in_digits():
+    flow = plane(DenseLinear(4))
+    with torch.no_grad():
+        flow.transform[2].matrix.copy_(torch.diag(torch.tensor([1.0, 1.0, 1.0, 1e-21])))
+    sentence = [s for s in diagnose(flow, points(flow)).warnings if s.startswith("transform.transforms.2")]
+    assert "near singular, condition number above 1e+15: " in sentence[0]
+
+
 class HalfLogDet(Diagonal):
     """Forgets half of its log-determinant, in both directions."""
 
