@@ -23,6 +23,8 @@ from nbformat import NotebookNode
 LONGEST_HTML = 2000
 CELL_METADATA = {"tags", "mystnb", "nbgrader", "course_flows", "raises-exception"}
 NOTEBOOK_METADATA = {"kernelspec", "language_info", "mystnb", "course_flows"}
+NOT_COMPARED = {"nbval-ignore-output", "nbval-skip"}
+NOT_COMPARED_COMMENT = re.compile(r"^\s*#\s*(PYTEST_VALIDATE|NBVAL)_(IGNORE_OUTPUT|SKIP)", re.MULTILINE)
 RANDOM_ID = re.compile(r"[0-9a-f]{8}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}")
 
 
@@ -119,8 +121,11 @@ def id_problems(ids: list[str]) -> list[str]:
 
 
 def cell_problems(cell: NotebookNode) -> list[str]:
-    """Return what is wrong with a code cell: stored errors, warnings on stderr, figures without words."""
+    """Return what is wrong with a code cell: stored errors, warnings, exemptions, figures without words."""
     found = []
+    exempt = NOT_COMPARED & set(cell.metadata.get("tags", [])) or NOT_COMPARED_COMMENT.search(cell.source)
+    if exempt and not str(cell.metadata.get("course_flows", {}).get("not_compared", "")).strip():
+        found.append("its outputs are not compared: say why in its metadata, course_flows.not_compared")
     for output in cell.outputs:
         if output.output_type == "error" and "raises-exception" not in cell.metadata.get("tags", []):
             found.append(f"it stores the error {output.get('ename')}")

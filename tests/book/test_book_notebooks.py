@@ -94,6 +94,14 @@ def no_outputs(notebook):
         cell.outputs = []
 
 
+def exempt_without_a_reason(notebook):
+    notebook.cells[1].metadata["tags"] = ["nbval-ignore-output"]
+
+
+def exempt_by_a_comment(notebook):
+    notebook.cells[1].source = "# NBVAL_IGNORE_OUTPUT\n1 + 1"
+
+
 def stored_error(notebook):
     notebook.cells[1].outputs = [new_output("error", ename="ValueError", evalue="no", traceback=[])]
 
@@ -111,6 +119,8 @@ def stored_warning(notebook):
         (no_caption, "no mystnb.figure.caption"),
         (animation_without_caption, "no mystnb.figure.name"),
         (no_outputs, "has no outputs"),
+        (exempt_without_a_reason, "its outputs are not compared: say why"),
+        (exempt_by_a_comment, "its outputs are not compared: say why"),
         (stored_error, "stores the error ValueError"),
         (stored_warning, "stores a message on stderr"),
     ],

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 from course_flows.grading.bank import Answer, answers_of
 from course_flows.grading.course import Course
 from course_flows.grading.hidden import HiddenResult, grade_source
+from course_flows.grading.isolation import open_pool
 from course_flows.grading.mistakes import load_mistakes, mistake_of, recognize, signature
 from course_flows.grading.pool import WorkerPool
 
@@ -62,3 +66,16 @@ def not_recognized(course: Course, answer: Answer, outcome: HiddenResult) -> lis
     if recognized and own[0] not in recognized:
         return [f"{answer.name}: it is told the hint of {', '.join(mistake.name for mistake in recognized)}"]
     return []
+
+
+def main() -> int:
+    """Judge every notebook made of a bank: ``python tests/grading/hands.py COURSE EXERCISE``; say what is not right."""
+    course, exercise = Course(Path(sys.argv[1])), sys.argv[2]
+    with open_pool() as pool:
+        complaints = [text for hand in hands_of(course, exercise) for text in judge_hand(course, exercise, hand, pool)]
+    sys.stdout.write("".join(f"{text}\n" for text in complaints))
+    return 1 if complaints else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
