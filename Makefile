@@ -4,13 +4,15 @@ BIN := .venv/bin
 CHAPTERS := $(sort $(wildcard book/*.ipynb))
 SOLUTIONS := $(sort $(wildcard solutions/*.ipynb))
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 120 --nbval-sanitize-with tests/book/sanitize.cfg
-PARALLEL := -n 2 --dist loadfile
+JOBS ?= 2
+PARALLEL := -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+QUICK := -m "not slow and not hostile and not elsewhere"
 PORT ?= 8000
 SHELL := /bin/bash
 # Small networks gain nothing from threads, two kernels at once lose by them, and sums come out the same everywhere.
 export OMP_NUM_THREADS ?= 1
 .DEFAULT_GOAL := help
-.PHONY: help env system book test test-slow test-hostile check bench lab serve exercises notebooks release grade clean
+.PHONY: help env system book test test-elsewhere test-slow test-hostile check bench lab serve exercises notebooks release grade clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -26,8 +28,11 @@ system: ## install the Debian packages that tests need, or say what to run
 book: env ## execute every chapter, build the HTML, say where to open it
 	$(BIN)/jupyter-book build . -W -n --keep-going
 
-test: env system book ## run everything: unit tests, book, grader, chapters and solutions under nbval
-	$(BIN)/python -m pytest $(PARALLEL) $(NBVAL) -m "not slow and not hostile" tests/package tests/grading tests/book $(CHAPTERS) $(SOLUTIONS)
+test: env system book ## run everything: unit tests, the pages as they were built, grader, solutions under nbval
+	$(BIN)/python -m pytest --progress $(PARALLEL) $(NBVAL) $(QUICK) tests/package tests/grading tests/book tests/elsewhere $(SOLUTIONS)
+
+test-elsewhere: env system ## run pages, solutions, banks and tests as on other machines (MACHINE=name, or in-turn for one of them)
+	$(BIN)/python tests/elsewhere/run.py --jobs $(JOBS) $(if $(MACHINE),$(if $(filter in-turn,$(MACHINE)),--in-turn,--machine $(MACHINE)))
 
 test-slow: env system book ## run the long checks that `make test` leaves out
 	$(BIN)/python -m pytest $(PARALLEL) -m slow tests/package tests/grading tests/book

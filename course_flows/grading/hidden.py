@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,9 +46,17 @@ class HiddenResult:
 
 
 def grade_source(
-    course: Course, exercise: str, sources: Mapping[str, str], pool: WorkerPool, seed: int = 0
+    course: Course,
+    exercise: str,
+    sources: Mapping[str, str],
+    pool: WorkerPool,
+    seed: int = 0,
+    only: Collection[str] | None = None,
 ) -> HiddenResult:
-    """Grade the reference solution of an exercise with some of its solution cells replaced: the hidden stage alone."""
+    """Grade the reference solution of an exercise with some of its solution cells replaced: the hidden stage alone.
+
+    With ``only`` the tests of these tasks alone are run.
+    """
     solution = course.solution(exercise)
     names = {task.name for task in notebooks.tasks_of(solution)}
     if unknown := set(sources) - names:
@@ -57,26 +65,31 @@ def grade_source(
         name = notebooks.grade_id(cell) or ""
         if notebooks.is_solution(cell) and name in sources:
             cell["source"] = sources[name]
-    return grade_notebook(course, exercise, solution, pool, seed)
+    return grade_notebook(course, exercise, solution, pool, seed, only)
 
 
 def grade_notebook(
-    course: Course, exercise: str, notebook: dict[str, Any], pool: WorkerPool, seed: int = 0
+    course: Course,
+    exercise: str,
+    notebook: dict[str, Any],
+    pool: WorkerPool,
+    seed: int = 0,
+    only: Collection[str] | None = None,
 ) -> HiddenResult:
     """Grade a rebuilt notebook: a task has its points when every hidden test of it passed, else none."""
     tasks = notebooks.tasks_of(notebook)
+    known = {task.name for task in tasks}
     session = Session(pool, [Cell(*pair) for pair in notebooks.code_cells(notebook)])
     try:
-        plugin = _run_suite(course.suite(exercise), HiddenPlugin(session, seed))
+        plugin = _run_suite(course.suite(exercise), HiddenPlugin(session, seed, only=only))
     finally:
         session.close()
-    known = {task.name for task in tasks}
     outcome = HiddenResult(cell_errors=dict(session.cell_errors))
     for result in plugin.results.values():
         if result.property.task not in known:
             raise CourseError(f"The hidden test {result.name} names a task that {exercise} does not have.")
         outcome.results.setdefault(result.property.task, []).append(result)
-    for task in tasks:
+    for task in (task for task in tasks if only is None or task.name in only):
         results = outcome.results.setdefault(task.name, [])
         won = bool(results) and all(result.won() for result in results)
         outcome.points[task.name] = task.points if won else 0

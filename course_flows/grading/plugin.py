@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -46,10 +46,11 @@ class Result:
 
 @dataclass
 class HiddenPlugin:
-    """Runs a hidden suite against one student's session."""
+    """Runs a hidden suite, or its tests of the tasks in ``only``, against one student's session."""
 
     session: Session
     seed: int
+    only: Collection[str] | None = None
     results: dict[str, Result] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     losses: dict[str, int] = field(default_factory=dict)
@@ -84,10 +85,16 @@ class HiddenPlugin:
         if report.failed:
             self.problems.append(f"the suite cannot be loaded: {report.longreprtext.strip().splitlines()[-1]}")
 
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Leave out the tests of tasks that are not asked for; one that names no task stays and is a problem."""
+        if self.only is not None:
+            tasks = {item: getattr(_mark_of(item), "task", None) for item in items}
+            items[:] = [item for item, task in tasks.items() if task is None or task in self.only]
+
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Note the exact list of tests that have to pass."""
         for item in session.items:
-            mark = getattr(getattr(item, "function", None), "course_flows_property", None)
+            mark = _mark_of(item)
             if mark is None:
                 self.problems.append(f"the test {item.name} is not marked with @property_of")
             else:
@@ -120,6 +127,10 @@ class HiddenPlugin:
         if isinstance(error, AssertionError):
             return one_line(str(error)), ""
         return UNFINISHED, f"{type(error).__name__}: {error}\n{report.longreprtext}"
+
+
+def _mark_of(item: pytest.Item) -> Property | None:
+    return getattr(getattr(item, "function", None), "course_flows_property", None)
 
 
 def _manner(error: BaseException) -> str:

@@ -16,21 +16,21 @@ Hand = dict[str, Answer]
 
 
 def hands_of(course: Course, exercise: str) -> list[Hand]:
-    """Return notebooks in which every answer of the exercise's bank takes part, the shorter lists more than once."""
+    """Return notebooks in which every answer of the exercise's bank takes part once."""
     tasks: dict[str, list[Answer]] = {}
     for answer in answers_of(course, exercise):
         tasks.setdefault(answer.task, []).append(answer)
     longest = max(len(answers) for answers in tasks.values())
-    return [{task: answers[n % len(answers)] for task, answers in tasks.items()} for n in range(longest)]
+    return [{task: answers[n] for task, answers in tasks.items() if n < len(answers)} for n in range(longest)]
 
 
 def judge_hand(course: Course, exercise: str, hand: Hand, pool: WorkerPool, seed: int = 0) -> list[str]:
-    """Grade a notebook; say of each task whose verdict is not the answer's own. The empty hand is the reference.
+    """Grade the tasks of a hand; say of each whose verdict is not the answer's own. The empty hand is the reference.
 
     Under seed 0, for which the signatures are kept, a wrong answer must also be recognized as itself.
     """
     sources = {task: answer.path.read_text(encoding="utf-8") for task, answer in hand.items()}
-    outcome = grade_source(course, exercise, sources, pool, seed)
+    outcome = grade_source(course, exercise, sources, pool, seed, only=hand or None)
     wrong = []
     for task, points in outcome.points.items():
         wanted = outcome.max_points[task] if task not in hand or hand[task].is_right else 0

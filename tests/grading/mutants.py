@@ -12,7 +12,7 @@ import difflib
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -107,13 +107,24 @@ def load_equivalent() -> dict[str, str]:
     return {entry["mutant"]: entry["why"] for entry in entries}
 
 
-def survives(course: Course, mutant: Mutant, pool: WorkerPool) -> bool:
-    """Grade a mutant with all tasks; tell whether its task kept its points. No other task may lose its own."""
-    outcome = grade_source(course, mutant.exercise, {mutant.task: mutant.source}, pool)
-    for task, points in outcome.points.items():
-        if task != mutant.task and points != outcome.max_points[task]:
-            raise AssertionError(f"{mutant.name} cost the task {task} its points:\n{mutant.diff}")
-    return outcome.points[mutant.task] == outcome.max_points[mutant.task]
+def survivors(course: Course, exercise: str, some: Sequence[Mutant], pool: WorkerPool) -> list[Mutant]:
+    """Grade mutants, those of different tasks in one notebook; return those whose task kept its points.
+
+    No task without a mutant may lose its own.
+    """
+    tasks: dict[str, list[Mutant]] = {}
+    for mutant in some:
+        tasks.setdefault(mutant.task, []).append(mutant)
+    alive = []
+    for n in range(max(map(len, tasks.values()), default=0)):
+        hand = {task: mutants[n] for task, mutants in tasks.items() if n < len(mutants)}
+        outcome = grade_source(course, exercise, {task: mutant.source for task, mutant in hand.items()}, pool)
+        kept = {task for task, points in outcome.points.items() if points == outcome.max_points[task]}
+        if lost := outcome.points.keys() - kept - hand.keys():
+            names = ", ".join(mutant.name for mutant in hand.values())
+            raise AssertionError(f"the mutants {names} cost the task {', '.join(sorted(lost))} its points")
+        alive += [mutant for task, mutant in hand.items() if task in kept]
+    return alive
 
 
 def of_cell(exercise: str, task: str, source: str) -> Iterator[Mutant]:
