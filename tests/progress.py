@@ -95,10 +95,11 @@ class Progress:
             return
         if reporter.isatty:
             reporter.rewrite(self.line(time.monotonic()), erase=True)
+            reporter.flush()
         elif share - self.told >= EVERY or (share >= 1 and self.told < 1):
             self.told = share
             reporter.ensure_newline()
-            reporter.write_line(self.line(time.monotonic()))
+            reporter.write(self.line(time.monotonic()) + "\n", flush=True)
 
 
 class Durations:
