@@ -12,15 +12,19 @@ SHELL := /bin/bash
 # Small networks gain nothing from threads, two kernels at once lose by them, and sums come out the same everywhere.
 export OMP_NUM_THREADS ?= 1
 .DEFAULT_GOAL := help
-.PHONY: help env system book test test-elsewhere test-slow test-hostile check bench lab serve exercises notebooks release grade clean
+.PHONY: help env lock system book test test-elsewhere test-slow test-hostile check bench lab serve exercises notebooks \
+	release grade clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
 
-env: .venv/.ready ## create .venv and install everything into it
+env: .venv/.ready ## create .venv and install everything into it (TORCH=cpu or TORCH=cuda chooses the build of torch)
 
-.venv/.ready: requirements.txt pyproject.toml .ci/env
+.venv/.ready: requirements.txt requirements.lock requirements-cpu.lock requirements-cuda.lock pyproject.toml .ci/env
 	@PYTHON="$(PYTHON)" bash .ci/env
+
+lock: ## write the locks anew out of requirements.txt (UPGRADE="NAME …" or UPGRADE=all takes newer versions)
+	@PYTHON="$(PYTHON)" bash .ci/lock
 
 system: ## install the Debian packages that tests need, or say what to run
 	@bash .ci/install-debian

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from booksite import HTML, ROOT, Visitor, pages_of_toc
 from playwright.sync_api import Browser
+from stand_ins import TOOLS
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 
@@ -25,6 +27,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def root() -> Path:
     """The repository."""
     return ROOT
+
+
+@pytest.fixture
+def bare_path(tmp_path: Path) -> Path:
+    """A folder for PATH that holds only the few tools the setup scripts start with."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for tool in TOOLS:
+        found = next(Path(part, tool) for part in os.environ["PATH"].split(":") if Path(part, tool).exists())
+        (folder / tool).symlink_to(found)
+    return folder
 
 
 @pytest.fixture(scope="session")

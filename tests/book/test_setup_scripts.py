@@ -2,38 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-from pathlib import Path
 
 import pytest
-
-TOOLS = ("bash", "dirname", "cut", "id", "grep", "git")
-
-
-@pytest.fixture
-def bare_path(tmp_path):
-    """Return a folder for PATH that holds only the few tools the scripts start with."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    for tool in TOOLS:
-        found = next(Path(part, tool) for part in os.environ["PATH"].split(":") if Path(part, tool).exists())
-        (folder / tool).symlink_to(found)
-    return folder
-
-
-def program(folder: Path, name: str, text: str) -> None:
-    (folder / name).unlink(missing_ok=True)
-    (folder / name).write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
-    (folder / name).chmod(0o755)
-
-
-def run(script: Path, path: Path) -> tuple[int, str]:
-    environment = {"PATH": str(path), "HOME": str(path)}
-    done = subprocess.run(["bash", str(script)], env=environment, capture_output=True, text=True, timeout=60)
-    return done.returncode, done.stdout + done.stderr
-
+from stand_ins import program, run
 
 OLD_PYTHON = 'case "$*" in -V) echo Python 3.8.1;; *version_info*) exit 1;; esac'
 
@@ -60,6 +32,12 @@ def test_setup_asks_for_git(root, bare_path):
     status, printed = run(root / ".ci" / "env", bare_path)
     assert status == 1
     assert "git is missing" in printed
+
+
+def test_setup_asks_for_a_build_of_torch_that_there_is(root, bare_path):
+    status, printed = run(root / ".ci" / "env", bare_path, TORCH="rocm")
+    assert (status, len(printed.strip().splitlines())) == (1, 1)
+    assert "TORCH is rocm; leave it out, or give TORCH=cpu or TORCH=cuda" in printed
 
 
 def test_packages_that_may_not_be_installed_are_named_in_one_line(root, bare_path):
@@ -89,4 +67,5 @@ def test_targets_of_the_readme_exist(root):
     named = set(re.findall(r"(?:`|^)make ([a-z-]+)", (root / "README.md").read_text(encoding="utf-8"), re.MULTILINE))
     makefile = (root / "Makefile").read_text(encoding="utf-8")
     assert named >= {"book", "test", "check", "lab", "grade"}
-    assert named - set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE)) == set()
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    assert named - targets == set()
