@@ -310,10 +310,13 @@ def test_the_image_holds_the_grader_and_nothing_of_the_course() -> None:
     lines = (ROOT / ".ci" / "Containerfile").read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
     (base,) = [line for line in lines if line.startswith("FROM ")]
     assert re.fullmatch(r"FROM python:3\.\d+\.\d+-slim-\w+", base)
+    locks = {"requirements-cpu.lock", "requirements-grader.lock"}
     copied = {word for line in lines if line.startswith("COPY ") for word in line.split()[1:-1]}
-    assert copied == {"pyproject.toml", "requirements.txt", "README.md", "LICENSE", "course_flows"}
+    assert copied == {"pyproject.toml", "README.md", "LICENSE", "course_flows", *locks}
     assert all((ROOT / name).exists() for name in copied)
     context = (ROOT / ".ci" / "Containerfile.dockerignore").read_text(encoding="utf-8").splitlines()
     assert context[0] == "*"
     assert {line[1:] for line in context if line.startswith("!")} == copied
-    assert any("--constraint requirements.txt" in line for line in lines)
+    (install,) = [line for line in lines if line.startswith("RUN ") and "pip install" in line]
+    assert all(f"-r {lock}" in install for lock in locks)
+    assert "--require-hashes" in "".join(lines)
