@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 PACKAGE = "course_flows"
+PINS = "requirements.lock"
 CACHES = {"__pycache__", ".ipynb_checkpoints"}
 
 
@@ -83,12 +84,12 @@ def _digest(root: Path, paths: Iterable[Path]) -> str:
 def notebook_key(root: Path, notebook: Path) -> str:
     """Return the key of everything outside a notebook that its outputs depend on.
 
-    These are requirements.txt, the modules of the package that it imports, the package's data files
+    These are the locked versions, the modules of the package that it imports, the package's data files
     and, if its code names `results`, the recorded runs in book/results.
     """
     code = code_of(notebook)
     modules = module_files(root, imported_names(code))
-    paths = {root / "requirements.txt", *modules}
+    paths = {root / PINS, *modules}
     if modules:
         paths.update(path for path in _files(root / PACKAGE) if path.suffix != ".py")
     if "results" in code:
@@ -104,6 +105,6 @@ def code_key() -> str:
 
 def book_key(root: Path) -> str:
     """Return the key of all that the book is made from: the same key means that built pages are up to date."""
-    sources = [root / "_config.yml", root / "_toc.yml", root / "requirements.txt", *_files(root / "book")]
+    sources = [root / "_config.yml", root / "_toc.yml", root / PINS, *_files(root / "book")]
     keys = [notebook_key(root, path) for path in sorted((root / "book").glob("*.ipynb"))]
     return hashlib.sha256(" ".join([_digest(root, sources), *keys]).encode()).hexdigest()[:16]

@@ -20,7 +20,7 @@ class SmallBook:
 
     def __init__(self, folder: Path, root: Path) -> None:
         self.folder = folder
-        for name in ("_config.yml", "requirements.txt"):
+        for name in ("_config.yml", "requirements.lock"):
             shutil.copy(root / name, folder)
         for name in ("_ext", "_static"):
             shutil.copytree(root / "book" / name, folder / "book" / name, ignore=shutil.ignore_patterns("__pycache__"))

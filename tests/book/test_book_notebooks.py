@@ -213,7 +213,7 @@ def test_keys_follow_what_a_page_depends_on(tmp_path, stored):
     (tmp_path / "book" / "results" / "run.json").write_text("{}", encoding="utf-8")
     assert notebook_key(tmp_path, path) == key
     assert book_key(tmp_path) != book
-    (tmp_path / "requirements.txt").write_text("torch==1\n", encoding="utf-8")
+    (tmp_path / "requirements.lock").write_text("torch==1\n", encoding="utf-8")
     assert notebook_key(tmp_path, path) != key
     path.write_text(path.read_text(encoding="utf-8").replace("1 + 1", "open('results/run.json')"), encoding="utf-8")
     key = notebook_key(tmp_path, path)
