@@ -7,6 +7,8 @@ NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 120 --nbval-sanitize-w
 JOBS ?= 2
 PARALLEL := -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 QUICK := -m "not slow and not hostile and not elsewhere"
+# what `make test` runs beside the notebooks
+SUITES ?= tests/package tests/grading tests/book tests/elsewhere
 PORT ?= 8000
 SHELL := /bin/bash
 # Small networks gain nothing from threads, two kernels at once lose by them, and sums come out the same everywhere.
@@ -33,13 +35,13 @@ book: env ## execute every chapter, build the HTML, say where to open it
 	$(BIN)/jupyter-book build . -W -n --keep-going
 
 test: env system book ## run everything: unit tests, the pages as they were built, grader, solutions under nbval
-	$(BIN)/python -m pytest --progress $(PARALLEL) $(NBVAL) $(QUICK) tests/package tests/grading tests/book tests/elsewhere $(SOLUTIONS)
+	$(BIN)/python -m pytest --progress $(PARALLEL) $(NBVAL) $(QUICK) $(SUITES) $(SOLUTIONS)
 
 test-elsewhere: env system ## run pages, solutions, banks and tests as on other machines (MACHINE=name, or in-turn for one of them)
 	$(BIN)/python tests/elsewhere/run.py --jobs $(JOBS) $(if $(MACHINE),$(if $(filter in-turn,$(MACHINE)),--in-turn,--machine $(MACHINE)))
 
 test-slow: env system book ## run the long checks that `make test` leaves out
-	$(BIN)/python -m pytest $(PARALLEL) -m slow tests/package tests/grading tests/book
+	$(BIN)/python -m pytest $(PARALLEL) -m slow $(SUITES)
 
 test-hostile: env system ## grade the whole bank of hostile submissions in each tier of isolation
 	$(BIN)/python -m pytest -m hostile tests/grading

@@ -138,13 +138,13 @@ def test_an_exercise_is_solved_in_jupyterlab(lab, browser, root):
     assert "is not written yet" in run(check)
 
     page.locator(".jp-Notebook .jp-CodeCell").nth(task).locator(".cm-content").click()
-    page.keyboard.press("Control+a")
+    page.keyboard.press("ControlOrMeta+a")
     page.keyboard.insert_text(solutions[name])
     assert run(task) == ""
     assert f"{name}: visible checks passed" in run(check)
 
     page.keyboard.press("Escape")
-    page.keyboard.press("Control+s")
+    page.keyboard.press("ControlOrMeta+s")
     stored = {}
     for _ in range(100):
         stored = {cell["id"]: cell for cell in code_cells(lab.files / NOTEBOOK)}

@@ -1,8 +1,10 @@
-"""What `make` says when something is missing, and that the README names only targets that there are."""
+"""What `make` says when something is missing, and that README and workflow name only what there is."""
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import pytest
 from stand_ins import program, run
@@ -61,11 +63,22 @@ def test_packages_are_installed_where_that_is_allowed(root, bare_path):
     assert "apt-get -qq install -y --no-install-recommends bubblewrap" in printed
     program(bare_path, "bwrap", "true")
     assert run(root / ".ci" / "install-debian", bare_path) == (0, "")
+    (bare_path / "chromium").unlink()
+    assert run(root / ".ci" / "install-debian", bare_path, COURSE_FLOWS_CHROMIUM="/a/browser") == (0, "")
 
 
-def test_targets_of_the_readme_exist(root):
+def test_targets_of_readme_and_workflow_exist(root):
     named = set(re.findall(r"(?:`|^)make ([a-z-]+)", (root / "README.md").read_text(encoding="utf-8"), re.MULTILINE))
     makefile = (root / "Makefile").read_text(encoding="utf-8")
     assert named >= {"book", "test", "check", "lab", "grade"}
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
     assert named - targets == set()
+    workflow = (root / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    assert {"env", "book", "test"} <= set(re.findall(r"run: make ([a-z-]+)", workflow)) <= targets
+    assert [word for word in re.findall(r"\btests/[\w./]+", workflow) if not (root / word).exists()] == []
+
+
+def test_the_package_works_where_it_is_installed(root, tmp_path):
+    command = [sys.executable, str(root / "tests" / "smoke.py")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+    assert done.stdout.endswith(": works\n"), done.stdout + done.stderr
