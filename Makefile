@@ -5,7 +5,7 @@ CHAPTERS := $(sort $(wildcard book/*.ipynb))
 SOLUTIONS := $(sort $(wildcard solutions/*.ipynb))
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 120 --nbval-sanitize-with tests/book/sanitize.cfg
 JOBS ?= 2
-PARALLEL := -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+PARALLEL := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 QUICK := -m "not slow and not hostile and not elsewhere"
 # what `make test` runs beside the notebooks
 SUITES ?= tests/package tests/grading tests/book tests/elsewhere

@@ -8,15 +8,17 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
+from xdist.scheduler import LoadScopeScheduling
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import progress
 
-GROUP = pytest.StashKey[str]()
+DEALT_ONE_BY_ONE = {f"tests/grading/test_{name}.py" for name in ("bank", "batch", "margins", "mutants", "seeds")}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER_FLAGS = [
     "--no-sandbox",
@@ -41,23 +43,32 @@ def pytest_configure(config: pytest.Config) -> None:
     progress.register(config)
 
 
+def scope_of(nodeid: str) -> str:
+    """Return what is dealt to one process: a file, for the sake of its fixtures and kernels, or a test by itself."""
+    file = progress.file_of(nodeid)
+    return nodeid if file in DEALT_ONE_BY_ONE else file
+
+
+class Scheduling(LoadScopeScheduling):
+    """Deals scopes to processes in the order in which they were collected."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return scope_of(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling | None:
+    """Take the place of loadfile."""
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Deal the tests of a file to one process, for the sake of its fixtures and kernels, but those marked spread.
-
-    What takes longest comes first, so that no process is left alone with it at the end.
-    """
+    """Put what takes longest first, so that no process is left alone with it at the end."""
     seconds = progress.load_durations()
     work: dict[str, float] = defaultdict(float)
     for item in items:
-        group = file = progress.file_of(item.nodeid)
-        if item.get_closest_marker("spread") is None:
-            item.add_marker(pytest.mark.xdist_group(file))
-        else:
-            group = item.nodeid
-        item.stash[GROUP] = group
-        work[group] += seconds.get(file, progress.UNKNOWN_SECONDS)
-    items.sort(key=lambda item: (-work[item.stash[GROUP]], progress.file_of(item.nodeid)))
+        work[scope_of(item.nodeid)] += seconds.get(progress.file_of(item.nodeid), progress.UNKNOWN_SECONDS)
+    items.sort(key=lambda item: (-work[scope_of(item.nodeid)], progress.file_of(item.nodeid)))
 
 
 @pytest.fixture(scope="session")

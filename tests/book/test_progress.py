@@ -48,7 +48,7 @@ def test_durations_are_kept_by_file(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 def test_a_run_says_how_far_it_is():
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--progress", "-n", "1", "--dist", "loadgroup"]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--progress", "-n", "1", "--dist", "loadfile"]
     command += ["--no-loadscope-reorder", "tests/package/test_names.py"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
     lines = re.findall(r"^ *(\d+)% done, \d+:\d\d gone, .* left.*; \d+ tests, 0 failed$", done.stdout, re.MULTILINE)

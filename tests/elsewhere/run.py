@@ -16,7 +16,8 @@ from pathlib import Path
 from machines import MACHINES, Machine, kernels_under
 
 ROOT = Path(__file__).resolve().parents[2]
-PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--dist", "load"]
+DEALT = ["--dist", "loadfile", "--no-loadscope-reorder"]
+PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *DEALT]
 GRADING = ["tests/grading/test_bank.py", "tests/grading/test_margins.py", "tests/grading/test_environment.py"]
 
 
@@ -30,14 +31,19 @@ class Outcome:
     seconds: float
 
 
-def commands(machine: Machine, jobs: int) -> dict[str, list[str]]:
-    """Return the command of each part; each is run in the root of the repository."""
+def commands(machine: Machine, processes: int) -> dict[str, list[str]]:
+    """Return the command of each part; each is run in the root of the repository.
+
+    Processes that wait for each other's threads take many times as long, so there is one where there are two threads.
+    The grader computes with one thread in any case.
+    """
+    jobs = 1 if machine.settings.get("OMP_NUM_THREADS", "1") != "1" else processes
     rerun = f"python tests/elsewhere/run.py --machine {machine.name} --page {{path}}"
     pages = [sys.executable, "tests/elsewhere/pages.py", "--jobs", str(jobs), "--rerun", rerun]
     return {
         "pages": [*pages, *map(str, sorted(ROOT.glob("book/*.ipynb")))],
         "solutions": [*pages, *map(str, sorted(ROOT.glob("solutions/*.ipynb")))],
-        "bank": [*PYTEST, "-n", str(jobs), "-m", "not slow", *GRADING],
+        "bank": [*PYTEST, "-n", str(processes), "-m", "not slow", *GRADING],
         "package": [*PYTEST, "-n", str(jobs), "-m", "not slow", "tests/package"],
     }
 
@@ -94,9 +100,7 @@ def main() -> int:
         if machine.missing():
             print(f"\n== {machine.name}: left out, {machine.missing()}")
             continue
-        # processes that wait for each other's threads take many times as long
-        jobs = 1 if machine.settings.get("OMP_NUM_THREADS", "1") != "1" else chosen.jobs
-        parts = commands(machine, jobs)
+        parts = commands(machine, chosen.jobs)
         if chosen.page:
             pages = parts["pages"][: parts["pages"].index("--rerun") + 2]
             parts = {"pages": [*pages, *(str(path.resolve()) for path in chosen.page)]}
