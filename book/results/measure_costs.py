@@ -165,6 +165,7 @@ def main() -> None:
         parser.error(f"the charts are {', '.join(CHARTS)}, found {', '.join(sorted(unknown))}")
     torch.set_num_threads(1)
     record: dict[str, Any] = json.loads(chosen.out.read_text(encoding="utf-8")) if chosen.out.is_file() else {}
+    commit = commit_of_this_run()
     for name in chosen.charts or CHARTS:
         torch.manual_seed(0)
         random.seed(0)
@@ -175,7 +176,7 @@ def main() -> None:
             "command": f"python book/results/measure_costs.py {name}",
             "times": "processor seconds of one call, one thread: median and quartiles",
             "rounds": chosen.rounds,
-            **commit_of_this_run(),
+            **commit,
             "hardware": describe_hardware(torch.device("cpu")),
             "torch": torch.__version__,
             "lines": lines,
