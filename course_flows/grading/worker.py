@@ -134,7 +134,7 @@ class Workspace:
         target = unpacker.unpack(request.target)
         args = [unpacker.unpack(value) for value in request.args]
         kwargs = unpacker.unpack(request.kwargs)
-        torch.manual_seed(request.seed)
+        torch.default_generator.manual_seed(request.seed)
         np.random.seed(request.seed % 2**32)  # noqa: NPY002  (student code may draw from it)
         random.seed(request.seed)
         torch.set_grad_enabled(True)  # whatever an earlier call left behind
