@@ -47,8 +47,10 @@ jobs:
           sudo apt-get update
           sudo apt-get install --yes bubblewrap libseccomp2
           python -m venv "$RUNNER_TEMP/grader"
-          "$RUNNER_TEMP/grader/bin/pip" install --requirement requirements.txt
-          "$RUNNER_TEMP/grader/bin/pip" install --no-deps --editable .
+          locked() { "$RUNNER_TEMP/grader/bin/pip" install --require-hashes --no-deps --only-binary :all: "$@"; }
+          locked --index-url https://download.pytorch.org/whl/cpu --requirement requirements-cpu.lock
+          locked --requirement requirements-grader.lock
+          "$RUNNER_TEMP/grader/bin/pip" install --no-deps --no-build-isolation --editable .
       - name: Say which isolation there is, stop where there is none
         run: '"$RUNNER_TEMP/grader/bin/course-flows" isolation'
       - name: Grade
@@ -84,8 +86,10 @@ jobs:
       - name: Install the grader
         run: |
           python -m venv "$RUNNER_TEMP/grader"
-          "$RUNNER_TEMP/grader/bin/pip" install --requirement requirements.txt
-          "$RUNNER_TEMP/grader/bin/pip" install --no-deps --editable .
+          locked() { "$RUNNER_TEMP/grader/bin/pip" install --require-hashes --no-deps --only-binary :all: "$@"; }
+          locked --index-url https://download.pytorch.org/whl/cpu --requirement requirements-cpu.lock
+          locked --requirement requirements-grader.lock
+          "$RUNNER_TEMP/grader/bin/pip" install --no-deps --no-build-isolation --editable .
       - uses: actions/download-artifact@v4
         with:
           pattern: shard-*

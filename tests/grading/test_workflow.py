@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,6 +82,15 @@ def test_its_commands_exist() -> None:
     assert options
     assert options <= known
     assert run("workflow").stdout == workflow_text(1)
+
+
+def test_the_grader_is_installed_from_the_locks() -> None:
+    root = Path(__file__).parents[2]
+    for job in jobs().values():
+        files = re.findall(r"--requirement (\S+)", commands_of(job))
+        assert files == ["requirements-cpu.lock", "requirements-grader.lock"]
+        assert all((root / name).is_file() for name in files)
+        assert "--require-hashes" in commands_of(job)
 
 
 def test_the_text_is_plain() -> None:
